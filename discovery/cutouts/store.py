@@ -1,0 +1,168 @@
+"""The cutout store: a folder of Parquet shards that any Parquet reader opens.
+
+One row is one cutout, its image as the survey delivered it and everything known about it:
+
+    object_id       string   the survey's own identifier
+    ra, dec         float64  degrees ICRS, null where unknown
+    image           binary   JPEG or PNG, the bytes as delivered
+    width, height   int32    px
+    pixscale_arcsec float64  arcsec per px, null where unknown
+    crop            float64  central fraction that holds the usual field, 4.24 petrosian R90
+    survey          string   which survey of the run file it came from
+    caption         string   what its votes say, null where nobody voted
+    galaxy          string   the same for every cutout of one galaxy
+    split           string   'train', 'validation' or 'search'
+    sha256          string   of the image bytes
+
+and the votes, labels and measurements under the survey's own names. Synthetic rows also carry
+`prompt`, `seed`, `generator` (digest) and `label`.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from discovery.cutouts.decode import decode
+from discovery.errors import BadInput
+from discovery.files import writing
+
+ROWS_PER_SHARD = 1000
+CORE = pa.schema(
+    [
+        ("object_id", pa.string()),
+        ("ra", pa.float64()),
+        ("dec", pa.float64()),
+        ("image", pa.binary()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("pixscale_arcsec", pa.float64()),
+        ("crop", pa.float64()),
+        ("survey", pa.string()),
+        ("caption", pa.string()),
+        ("galaxy", pa.string()),
+        ("split", pa.string()),
+        ("sha256", pa.string()),
+    ]
+)
+SPLITS = ("train", "validation", "search")
+
+
+def write_shard(rows: Sequence[dict], path: Path) -> None:
+    """Write one shard; core columns get their types, the others what their values say."""
+    frame = pd.DataFrame(list(rows))
+    extra = [name for name in frame.columns if name not in CORE.names]
+    fields = {name: _column(frame, name, CORE.field(name).type) for name in CORE.names}
+    fields |= {name: pa.array(frame[name], from_pandas=True) for name in extra}
+    write_table(pa.table(fields), path)
+
+
+def _column(frame: pd.DataFrame, name: str, kind: pa.DataType) -> pa.Array:
+    if name not in frame:
+        return pa.nulls(len(frame), kind)
+    return pa.array(frame[name], type=kind, from_pandas=True)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file whole or not at all."""
+    with writing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+class CutoutStore:
+    """A folder of shards, its own subfolders included; opened for reading.
+
+    Raises:
+        BadInput: there is no shard in the folder, or a shard is not Parquet or lacks a core column.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.shards = sorted(
+            path for path in self.folder.rglob("[!.]*.parquet") if path.stem.isdigit()
+        )
+        if not self.shards:
+            raise BadInput(
+                f"{folder} holds no cutouts (no 00000.parquet, 00001.parquet, …). Make a store "
+                "with `discovery ingest`, or name the folder that holds one."
+            )
+
+    def __len__(self) -> int:
+        return sum(_open(shard).metadata.num_rows for shard in self.shards)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns that any of the shards has, in order of appearance."""
+        return list(dict.fromkeys(n for s in self.shards for n in _open(s).schema_arrow.names))
+
+    def table(
+        self, columns: Sequence[str] | None = None, split: str | None = None
+    ) -> pd.DataFrame:
+        """One row per cutout, without the images; a column that a shard lacks is null there."""
+        wanted = [n for n in (columns or self.columns) if n != "image"]
+        read = [*dict.fromkeys([*wanted, "split"])]
+        frames = [_read(shard, read).to_pandas() for shard in self.shards]
+        frame = pd.concat([f for f in frames if len(f)] or frames, ignore_index=True)
+        if split is not None:
+            frame = frame[frame["split"] == split].reset_index(drop=True)
+        return frame.reindex(columns=wanted)
+
+    def iter_shards(self, columns: Sequence[str] | None = None) -> Iterator[tuple[Path, pa.Table]]:
+        """Yield each shard with the columns it has of those named, one at a time in memory."""
+        for shard in self.shards:
+            yield shard, _read(shard, columns)
+
+
+def _open(shard: Path) -> pq.ParquetFile:
+    try:
+        opened = pq.ParquetFile(shard)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(
+            f"{shard} is not a Parquet file ({error}); remove it and make it anew."
+        ) from None
+    missing = {"object_id", "image", "crop"} - set(opened.schema_arrow.names)
+    if missing:
+        raise BadInput(f"{shard} is no cutout shard: it lacks {', '.join(sorted(missing))}.")
+    return opened
+
+
+def _read(shard: Path, columns: Sequence[str] | None) -> pa.Table:
+    opened = _open(shard)
+    if columns is None:
+        return opened.read()
+    return opened.read(columns=[n for n in columns if n in opened.schema_arrow.names])
+
+
+def load_pixels(store: CutoutStore, object_ids: Sequence[str], size: int) -> np.ndarray:
+    """Decode the named cutouts, for training sets that fit in memory.
+
+    Returns:
+        uint8 (N, size, size, 3), RGB, in the order of `object_ids`.
+
+    Raises:
+        BadInput: an id is not in the store.
+        UnreadableImage: a cutout cannot be decoded.
+    """
+    place = {object_id: i for i, object_id in enumerate(object_ids)}
+    pixels = np.empty((len(place), size, size, 3), np.uint8)
+    found = np.zeros(len(place), bool)
+
+    def put(row: tuple[int, bytes, float]) -> None:
+        pixels[row[0]] = decode(row[1], row[2], size)
+        found[row[0]] = True
+
+    with ThreadPoolExecutor(2) as threads:
+        for _, shard in store.iter_shards(["object_id", "image", "crop"]):
+            ids = shard["object_id"].to_pylist()
+            chosen = shard.take([i for i, object_id in enumerate(ids) if object_id in place])
+            where = [place[object_id] for object_id in chosen["object_id"].to_pylist()]
+            list(threads.map(put, zip(where, chosen["image"].to_pylist(),
+                                      chosen["crop"].to_pylist(), strict=True)))
+    if not found.all():
+        lost = list(place)[int(np.argmin(found))]
+        raise BadInput(f"{store.folder} has no cutout {lost}; was the store made anew?")
+    return pixels
