@@ -1,0 +1,1 @@
+"""The words for what a galaxy looks like: votes become captions, prompts carry weights."""
