@@ -1,0 +1,1 @@
+"""The binary detector: train, calibrate, freeze the threshold, score."""

@@ -1,0 +1,140 @@
+"""A detector on disk: weights, preprocessing, calibration and threshold in one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from discovery.detector.calibrate import Calibration
+from discovery.detector.network import build_network, logits_and_embeddings, to_input
+from discovery.errors import BadInput
+from discovery.files import digest, read_json, sha256_file, write_json, writing
+
+WEIGHTS, CARD = "model.safetensors", "detector.json"
+CARD_KEYS = ("network", "stem", "members", "classes", "size", "mean", "std", "calibration",
+             "threshold", "threshold_score", "threshold_rule", "training_digest", "config",
+             "validation")  # fmt: skip
+PREPROCESSING = ("size", "mean", "std")
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Networks that are ready to score, and the card that says how."""
+
+    networks: tuple[nn.Module, ...]
+    card: dict
+    device: torch.device
+    digest: str
+
+    @property
+    def size(self) -> int:
+        """Side of the square input, in px."""
+        return self.card["size"]
+
+    @torch.inference_mode()
+    def forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One pass over uint8 (B, S, S, 3): scores float32 (B,) and embeddings float16 (B, D).
+
+        The score is the mean logit of the networks, the embedding that of the first one.
+        """
+        images = to_input(torch.from_numpy(pixels), self.card["mean"], self.card["std"],
+                          self.device)  # fmt: skip
+        passes = [logits_and_embeddings(network, images) for network in self.networks]
+        scores = torch.stack([logits for logits, _ in passes]).mean(0)
+        return scores.cpu().numpy(), passes[0][1].to(torch.float16).cpu().numpy()
+
+    def probability(self, scores: np.ndarray) -> np.ndarray:
+        """Calibrated probability float32 at the prevalence that the card names."""
+        return Calibration(**self.card["calibration"]).probability(scores)
+
+
+def pick_device(device: str) -> torch.device:
+    """'auto', 'cpu' or 'cuda' → the device.
+
+    Raises:
+        BadInput: CUDA was asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if there else "cpu")
+    if device.startswith("cuda") and not there:
+        raise BadInput(f"--device {device}, but torch sees no CUDA device here; type --device cpu.")
+    return torch.device(device)
+
+
+def save_detector(networks: list[nn.Module], card: dict, folder: Path) -> Path:
+    """Write the folder; the card comes last, so a folder with a card is complete."""
+    weights = {
+        f"{member}.{name}": tensor.cpu().contiguous()
+        for member, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
+    with writing(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    write_json(folder / CARD, {**card, "weights_sha256": sha256_file(folder / WEIGHTS)})
+    return folder
+
+
+def load_detector(folder: Path, device: str = "auto") -> Detector:
+    """Open a detector folder for scoring.
+
+    Raises:
+        BadInput: a file is missing, the card lacks its preprocessing or another key, the weights
+            are pickled, or the weights are not those that the card was written for.
+    """
+    folder = Path(folder)
+    _refuse_pickles(folder)
+    card = read_json(folder / CARD)
+    _check_card(card, folder)
+    _check_weights(card, folder)
+    where = pick_device(device)
+    weights = load_file(folder / WEIGHTS)
+    networks = tuple(_member(card, weights, i).to(where) for i in range(card["members"]))
+    return Detector(networks, card, where, digest(card))
+
+
+def _refuse_pickles(folder):
+    pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
+    if pickles:
+        raise BadInput(
+            f"{folder} holds {', '.join(pickles)}: pickled weights can run any code and are not "
+            f"opened. A detector folder holds {WEIGHTS} and {CARD}; remove the other file."
+        )
+
+
+def _check_card(card, folder):
+    if any(key not in card for key in PREPROCESSING):
+        raise BadInput(
+            f"{folder / CARD} lacks its preprocessing ({', '.join(PREPROCESSING)}), and scores "
+            "made with another one than the training's mean nothing. Train the detector anew "
+            "with 'discovery train'."
+        )
+    missing = [key for key in (*CARD_KEYS, "weights_sha256") if key not in card]
+    if missing:
+        raise BadInput(
+            f"{folder / CARD} lacks {', '.join(missing)}; train the detector anew with "
+            "'discovery train'."
+        )
+
+
+def _check_weights(card, folder):
+    if not (folder / WEIGHTS).exists():
+        raise BadInput(f"{folder / WEIGHTS} is missing; train the detector with 'discovery train'.")
+    if sha256_file(folder / WEIGHTS) != card["weights_sha256"]:
+        raise BadInput(
+            f"{folder / WEIGHTS} is not the file that {CARD} was written for; copy the folder "
+            "whole, or train the detector anew with 'discovery train'."
+        )
+
+
+def _member(card, weights, member):
+    network = build_network(card["network"], card["stem"])
+    prefix = f"{member}."
+    network.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    )
+    return network.eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,137 @@
+"""Score cutouts: one shard in, one file out.
+
+Probability and embedding come from the same forward pass. A cutout that cannot be read is a row
+with its reason, never a black image with a score.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from discovery.cutouts import CutoutStore, UnreadableImage, decode
+from discovery.detector.checkpoint import Detector, load_detector
+from discovery.files import writing
+from discovery.progress import say, track
+
+BATCH = 256
+DECODERS = 2  # threads; Pillow lets go of the interpreter's lock while it decodes
+STALE_KEY = b"detector"
+
+
+def run(
+    detector_folder: Path,
+    store: CutoutStore,
+    out: Path,
+    survey: str,
+    split: str | None = None,
+    device: str = "auto",
+) -> list[Path]:
+    """Score every shard of a store with the detector in a folder; see `score_store`."""
+    return score_store(load_detector(detector_folder, device), store, out, survey, split)
+
+
+def score_store(
+    detector: Detector, store: CutoutStore, out: Path, survey: str, split: str | None = None
+) -> list[Path]:
+    """Write `out`/<survey>-00000.parquet, … one per shard; what this detector has scored is kept.
+
+    `split` keeps to the rows of one split. Returns the files, in the order of the shards.
+    """
+    files = [Path(out) / f"{survey}-{shard.stem}.parquet" for shard in store.shards]
+    pairs = list(zip(store.shards, files, strict=True))
+    todo = [(shard, file) for shard, file in pairs if not is_fresh(file, detector)]
+    if len(todo) < len(pairs):
+        say(f"  {len(pairs) - len(todo)} of {len(pairs)} shards are scored already")
+    rows = pq.ParquetFile(store.shards[0]).metadata.num_rows
+    for shard, file in track(todo, f"score {survey}", unit="cutouts", each=rows):
+        score_shard(detector, shard, file, split)
+    return files
+
+
+def is_fresh(file: Path, detector: Detector) -> bool:
+    """Whether a score file is there and this very detector made it."""
+    if not file.exists():
+        return False
+    return (pq.read_schema(file).metadata or {}).get(STALE_KEY) == detector.digest.encode()
+
+
+def score_shard(
+    detector: Detector, shard_path: Path, out_path: Path, split: str | None = None
+) -> Path:
+    """Score the rows of one shard into one file, in their order.
+
+    Columns: object_id string; status 'ok' or 'unreadable: <reason>'; score float32 (logit);
+    probability float32; embedding list<float16>[D]. The last three are null where unreadable.
+    """
+    rows = _rows(shard_path, split)
+    with ThreadPoolExecutor(DECODERS) as threads:
+        results = [_forward(detector, *batch) for batch in _batches(rows, detector.size, threads)]
+    table = _table(rows["object_id"], results, detector)
+    with writing(out_path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return out_path
+
+
+def _rows(shard_path, split):
+    filters = None if split is None else pc.field("split") == split
+    return pq.read_table(shard_path, columns=["object_id", "image", "crop"], filters=filters)
+
+
+def _batches(rows: pa.Table, size: int, threads: ThreadPoolExecutor) -> Iterator[tuple]:
+    """Yield (pixels uint8 (BATCH, S, S, 3), statuses); the next batch decodes meanwhile."""
+    pending = None
+    for start in range(0, len(rows), BATCH):
+        part = rows.slice(start, BATCH)
+        images, crops = part["image"].to_pylist(), part["crop"].to_pylist()
+        ahead = [threads.submit(_decoded, *row, size) for row in zip(images, crops, strict=True)]
+        if pending:
+            yield _gathered(pending, size)
+        pending = ahead
+    if pending:
+        yield _gathered(pending, size)
+
+
+def _decoded(image, crop, size):
+    try:
+        return decode(image, crop, size), "ok"
+    except UnreadableImage as reason:
+        return np.zeros((), np.uint8), f"unreadable: {reason}"
+
+
+def _gathered(pending, size):
+    # Every forward pass has the same shape, so that a cutout's score does not depend on how many
+    # others came with it.
+    pixels = np.zeros((BATCH, size, size, 3), np.uint8)
+    statuses = []
+    for place, future in enumerate(pending):
+        pixels[place], status = future.result()
+        statuses.append(status)
+    return pixels, statuses
+
+
+def _forward(detector, pixels, statuses):
+    scores, embeddings = detector.forward(pixels)
+    return statuses, scores[: len(statuses)], embeddings[: len(statuses)]
+
+
+def _table(object_ids, results, detector):
+    statuses = [status for batch in results for status in batch[0]]
+    width = detector.networks[0].head_hidden_size
+    scores = np.concatenate([np.zeros(0, np.float32)] + [r[1] for r in results])
+    embeddings = np.concatenate([np.zeros((0, width), np.float16)] + [r[2] for r in results])
+    unreadable = np.array([status != "ok" for status in statuses], bool)
+    fields = {
+        "object_id": object_ids.combine_chunks(),
+        "status": pa.array(statuses, pa.string()),
+        "score": pa.array(scores, pa.float32(), mask=unreadable),
+        "probability": pa.array(detector.probability(scores), pa.float32(), mask=unreadable),
+        "embedding": pa.FixedSizeListArray.from_arrays(
+            pa.array(embeddings.ravel()), width, mask=pa.array(unreadable)
+        ),
+    }
+    return pa.table(fields).replace_schema_metadata({STALE_KEY: detector.digest})
