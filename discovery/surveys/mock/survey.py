@@ -1,0 +1,158 @@
+"""The mock survey: rows of cutouts, the published quarry, and the truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from discovery.errors import BadInput
+from discovery.surveys.mock import compose, render
+from discovery.surveys.mock.contrast import STANDS_OUT, lane_contrast
+from discovery.surveys.mock.population import QUARRY, Drawn, draw
+from discovery.surveys.mock.volunteers import votes
+
+SPLITS = ("train", "validation", "search")
+# Right ascension of each split (degrees); all share the declinations 0 to 60.
+RA_RANGE = {"train": (140.0, 180.0), "validation": (180.0, 200.0), "search": (200.0, 240.0)}
+DEC_RANGE = (0.0, 60.0)
+KNOWN_FRACTION = 0.6
+# One stream of random numbers per purpose: drawing more for one does not change the others.
+_WHAT, _WHERE, _NOISE, _VOTES, _KNOWN, _CONTRAST = range(6)
+
+
+@dataclass(frozen=True)
+class MockSurvey:
+    """A sky of `train + validation + search` objects, the same for the same settings.
+
+    `quarry_fraction` is the probability that an object is a dusty early type, in every split.
+    """
+
+    name: str = "mock"
+    seed: int = 1
+    train: int = 4000
+    validation: int = 3000
+    search: int = 10000
+    quarry_fraction: float = 0.0036
+
+    def validate(self) -> None:
+        """Raise BadInput for settings that make no sky."""
+        for key in ("seed", *SPLITS):
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise BadInput(
+                    f"the mock survey's {key} is {value!r}; it is a whole number of 0 or more, "
+                    f"for example {key} = {getattr(MockSurvey, key)}."
+                )
+        if len(self) == 0:
+            raise BadInput(
+                "the mock survey has no objects: train, validation and search are all 0; "
+                "set at least one of them, for example search = 10000."
+            )
+        if not 0 <= self.quarry_fraction <= 1:
+            raise BadInput(
+                f"the mock survey's quarry_fraction is {self.quarry_fraction!r}; it is a "
+                "probability from 0 to 1, for example quarry_fraction = 0.0036."
+            )
+
+    def __len__(self) -> int:
+        return self.train + self.validation + self.search
+
+    def rows(self, start: int, stop: int) -> list[dict]:
+        """Store rows of objects start to stop; row i depends on the settings and i only."""
+        return [self._row(index) for index in range(start, min(stop, len(self)))]
+
+    def truth(self) -> pd.DataFrame:
+        """What every object is, for the judge only; renders the quarry, draws the rest."""
+        return pd.DataFrame([self._truth_row(index) for index in range(len(self))])
+
+    def known(self) -> pd.DataFrame:
+        """The published dusty early types: of those that stand out, six in ten."""
+        rows = [self._known_row(index) for index in range(len(self)) if self._is_known(index)]
+        columns = ["object_id", "ra", "dec", "name", "bibcode", "in_training"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def drawn(self, index: int) -> Drawn:
+        """The numbers that object `index` is made from."""
+        return draw(self._rng(index, _WHAT), self.quarry_fraction)
+
+    def _rng(self, index, purpose):
+        return np.random.default_rng([self.seed, index, purpose])
+
+    def _row(self, index):
+        drawn = self.drawn(index)
+        frame = render.noiseless(drawn.scene)
+        observed = render.observe(drawn.scene, frame, self._rng(index, _NOISE))
+        object_id, (ra, dec) = self._object_id(index), self._position(index)
+        field_arcsec = render.FIELD_IN_R90 * drawn.scene.r90_arcsec
+        return {
+            "object_id": object_id,
+            "ra": ra,
+            "dec": dec,
+            "image": compose.jpeg(compose.deliver(observed)),
+            "pixscale_arcsec": field_arcsec / compose.DELIVERED_PIXELS,
+            "crop": 1.0,
+            "survey": self.name,
+            "galaxy": object_id,
+            "split": self._split(index),
+            "z": drawn.z,
+            "petro_r_mag": drawn.r_mag,
+            "petro_r90_arcsec": drawn.scene.r90_arcsec,
+            **votes(drawn, self._contrast(index, drawn), self._rng(index, _VOTES)),
+        }
+
+    def _contrast(self, index, drawn):
+        if drawn.kind != QUARRY:
+            return None
+        return lane_contrast(drawn.scene, self._rng(index, _CONTRAST))
+
+    def _truth_row(self, index):
+        drawn = self.drawn(index)
+        dust = drawn.scene.dust
+        return {
+            "object_id": self._object_id(index),
+            "split": self._split(index),
+            "kind": drawn.kind,
+            "is_quarry": drawn.kind == QUARRY,
+            "tau_v": dust.tau_v if dust else np.nan,
+            "inclination_deg": dust.inclination if dust else np.nan,
+            "ring_inner_arcsec": dust.r_in if dust else np.nan,
+            "ring_outer_arcsec": dust.r_out if dust else np.nan,
+            "lane_contrast": self._contrast(index, drawn) if drawn.kind == QUARRY else np.nan,
+        }
+
+    def _is_known(self, index):
+        drawn = self.drawn(index)
+        if drawn.kind != QUARRY or self._rng(index, _KNOWN).random() >= KNOWN_FRACTION:
+            return False
+        return self._contrast(index, drawn) >= STANDS_OUT
+
+    def _known_row(self, index):
+        ra, dec = self._position(index)
+        return {
+            "object_id": self._object_id(index),
+            "ra": ra,
+            "dec": dec,
+            "name": f"MOCK J{ra:08.4f}{dec:+08.4f}",
+            "bibcode": None,
+            "in_training": self._split(index) != "search",
+        }
+
+    def _split(self, index):
+        if index < self.train:
+            return "train"
+        return "validation" if index < self.train + self.validation else "search"
+
+    def _position(self, index):
+        """ra, dec in degrees ICRS, uniform on the sphere within the split's rectangle."""
+        rng = self._rng(index, _WHERE)
+        low, high = np.sin(np.radians(DEC_RANGE))
+        ra = rng.uniform(*RA_RANGE[self._split(index)])
+        return float(ra), float(np.degrees(np.arcsin(rng.uniform(low, high))))
+
+    def _object_id(self, index):
+        """A 64-bit id with the bit fields of SDSS's objID, as a decimal string."""
+        run, rest = divmod(index, 6 * 400 * 100)
+        camcol, rest = divmod(rest, 400 * 100)
+        sdss_field, number = divmod(rest, 100)
+        fields = ((1, 59), (41, 48), (2000 + run, 32), (camcol + 1, 29), (sdss_field + 11, 16))
+        return str(sum(value << shift for value, shift in fields) + number + 1)

@@ -1,0 +1,59 @@
+"""The mock survey as a survey: rows, splits, prevalence, determinism."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+
+from discovery.errors import BadInput
+from discovery.surveys.mock import MockSurvey
+
+SMALL = MockSurvey(train=8, validation=4, search=8, seed=3)
+
+
+def test_rows_do_not_depend_on_how_they_are_asked_for():
+    assert SMALL.rows(0, 10) == SMALL.rows(0, 5) + SMALL.rows(5, 10)
+
+
+def test_a_row_holds_a_128_pixel_jpeg_of_the_usual_field():
+    row = SMALL.rows(2, 3)[0]
+    image = Image.open(io.BytesIO(row["image"]))
+    assert (image.format, image.size, image.mode) == ("JPEG", (128, 128), "RGB")
+    assert row["pixscale_arcsec"] * 128 == pytest.approx(4.24 * row["petro_r90_arcsec"])
+
+
+def test_splits_have_the_sizes_asked_for_and_ids_are_unique():
+    rows = SMALL.rows(0, len(SMALL))
+    assert [row["split"] for row in rows] == ["train"] * 8 + ["validation"] * 4 + ["search"] * 8
+    assert len({row["object_id"] for row in rows}) == 20
+    assert all(int(row["object_id"]) > 2**53 for row in rows)
+
+
+def test_quarry_has_the_prevalence_asked_for():
+    survey = MockSurvey(train=2000, validation=0, search=0, quarry_fraction=0.02)
+    found = sum(survey.drawn(i).kind == "dusty early type" for i in range(2000))
+    assert binomtest(found, 2000, 0.02).pvalue > 0.001
+
+
+def test_known_quarry_is_true_quarry_that_stands_out():
+    survey = MockSurvey(train=6, validation=3, search=6, quarry_fraction=0.6)
+    known, truth = survey.known(), survey.truth().set_index("object_id")
+    assert len(known) > 0
+    assert (truth.loc[known.object_id, "lane_contrast"] >= 5).all()
+    in_search = truth.loc[known.object_id, "split"].to_numpy() == "search"
+    np.testing.assert_array_equal(known.in_training, ~in_search)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": -1}, "train is -1; it is a whole number of 0 or more"),
+        ({"quarry_fraction": 1.5}, "quarry_fraction is 1.5; it is a probability"),
+        ({"train": 0, "validation": 0, "search": 0}, "has no objects"),
+    ],
+)
+def test_settings_that_make_no_sky_are_refused(settings, message):
+    with pytest.raises(BadInput, match=message):
+        MockSurvey(**settings).validate()
