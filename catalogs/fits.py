@@ -1,0 +1,156 @@
+"""FITS binary tables (FITS Standard 4.0): rows, column metadata, provenance and checksums.
+
+FITS text is ASCII (section 4.2.1). Other characters, and the backslash itself, are written as
+Python escapes (é as \\xe9, α as \\u03b1, \\ as \\\\), in rows and header alike, and undone on
+reading. A null number is TNULLn or NaN, a null text starts with NUL (section 7.3.3.1), an empty
+text is blank.
+"""
+
+import io
+import re
+import warnings
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from catalogs.atomic import write_bytes
+from catalogs.columns import Column
+from catalogs.errors import CatalogError
+from catalogs.provenance import Provenance, from_items, items
+from catalogs.rows import field_dtype, kind, nulls, pack, records, unpack
+
+TFORM = {"int64": "K", "int32": "J", "float64": "D", "float32": "E", "bool": "L", "str": "A"}
+KINDS = {code: what for what, code in TFORM.items()}
+TABLE = 1  # the HDU that holds it
+
+
+def escape(text: str) -> bytes:
+    escaped = text.encode("unicode_escape")
+    # at the end of a long header value & would mean that it goes on
+    return escaped[:-1] + b"\\x26" if escaped.endswith(b"&") else escaped
+
+
+def unescape(text: str) -> str:
+    return text.encode("ascii").decode("unicode_escape") if "\\" in text else text
+
+
+def _card(item):
+    """A card that keeps every digit (astropy cuts floats to 20 characters)."""
+    if isinstance(item.value, float):
+        number = repr(item.value).upper()
+        return fits.Card.fromstring(f"{item.keyword:<8}= {number:>20} / {item.description}"[:80])
+    if isinstance(item.value, int):
+        return fits.Card(item.keyword, item.value, item.description)
+    text = escape(item.value).decode()
+    fits_one_card = len(text) + len(item.description) < 60
+    return fits.Card(item.keyword, text, item.description if fits_one_card else "")
+
+
+def _column_cards(n, column, packed):
+    what = kind(column)
+    width = packed.shape[1] if what == "str" else ""
+    yield f"TTYPE{n}", column.name
+    yield f"TFORM{n}", f"{width}{TFORM[what]}"
+    if column.unit is not None:
+        yield f"TUNIT{n}", column.unit.to_string("fits")
+    if what.startswith("int"):
+        yield f"TNULL{n}", int(np.iinfo(what).min)
+    if column.format:
+        yield f"TDISP{n}", f"F16.{column.format[1:-1]}"
+    yield f"TUCD{n}", column.meta["ucd"]
+    yield f"TCOMM{n}", column.description
+
+
+def _header(table, packed, provenance, rows):
+    header = fits.Header()
+    header["XTENSION"] = "BINTABLE"
+    shape = {"BITPIX": 8, "NAXIS": 2, "NAXIS1": rows.itemsize, "NAXIS2": len(rows)}
+    for keyword, value in {**shape, "PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(packed)}.items():
+        header[keyword] = value
+    for n, name in enumerate(table.colnames, start=1):
+        for keyword, value in _column_cards(n, table[name], packed[name]):
+            header[keyword] = value
+    header["EXTNAME"] = "CANDIDATES"
+    header["RADESYS"] = "ICRS"
+    header["LONGSTRN"] = "OGIP 1.0"
+    for item in items(provenance):
+        header.append(_card(item), end=True)
+    return header
+
+
+def _hdu(table, provenance):
+    packed = {name: pack(table[name], escape, b" ") for name in table.colnames}
+    rows = records(packed)
+    header = _header(table, packed, provenance, rows)
+    data = rows.tobytes()
+    padding = b"\0" * (-len(data) % 2880)
+    return fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + data + padding)
+
+
+def write_fits(table: Table, provenance: Provenance, path):
+    """Write a table from `conform` and its provenance; the same input gives the same bytes."""
+    primary, rows = fits.PrimaryHDU(), _hdu(table, provenance)
+    for hdu in (primary, rows):
+        hdu.add_checksum(when=provenance.created)
+    buffer = io.BytesIO()
+    fits.HDUList([primary, rows]).writeto(buffer)
+    return write_bytes(path, buffer.getvalue())
+
+
+def _open(path):
+    """Header and bytes of the table, checksums verified."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)
+            with fits.open(path, checksum=True, memmap=False) as hdus:
+                start = hdus[TABLE].fileinfo()["datLoc"]
+                header = hdus[TABLE].header
+                hdus[TABLE].data  # noqa: B018  (reads it, and with it the checksum)
+    except (OSError, IndexError, ValueError, AstropyUserWarning) as error:
+        raise CatalogError(f"{path}: not a whole FITS table of ours ({error})") from error
+    with open(path, "rb") as file:
+        file.seek(start)
+        return header, file.read(header["NAXIS1"] * header["NAXIS2"])
+
+
+def _columns(header, path):
+    """(Column, kind, bytes of width) of every column."""
+    for n in range(1, header["TFIELDS"] + 1):
+        form = re.fullmatch(r"(\d*)([A-Z])", header[f"TFORM{n}"])
+        if not form or form[2] not in KINDS:
+            raise CatalogError(f"{path}: TFORM{n} = {header[f'TFORM{n}']}; valid: {list(KINDS)}")
+        what, shown = KINDS[form[2]], header.get(f"TDISP{n}", "")
+        column = Column(
+            header[f"TTYPE{n}"],
+            what,
+            header.get(f"TUCD{n}"),
+            header.get(f"TCOMM{n}"),
+            unit=header.get(f"TUNIT{n}"),
+            decimals=int(shown.split(".")[1]) if "." in shown else None,
+        )
+        yield column, what, int(form[1] or 1)
+
+
+def _decode(raw):
+    return unescape(raw.tobytes().decode("ascii").rstrip(" "))
+
+
+def read_fits(path) -> Table:
+    """The table with its metadata; `table.meta["provenance"]` is its Provenance.
+
+    Raises CatalogError for a file that is damaged or is not a release of ours.
+    """
+    header, data = _open(path)
+    columns = list(_columns(header, path))
+    dtype = np.dtype([(c.name, field_dtype(what, width)) for c, what, width in columns])
+    if dtype.itemsize != header["NAXIS1"] or len(data) != dtype.itemsize * header["NAXIS2"]:
+        raise CatalogError(f"{path}: NAXIS1 and NAXIS2 do not fit its columns and length")
+    raw, table = np.frombuffer(data, dtype=dtype), Table(masked=True)
+    for column, what, _ in columns:
+        values = raw[column.name]
+        table[column.name] = unpack(column, what, values, nulls(what, values), _decode)
+    values = {k: unescape(v) if isinstance(v, str) else v for k, v in header.items()}
+    table.meta["provenance"] = from_items(values, lambda f: f.metadata["keyword"])
+    return table
