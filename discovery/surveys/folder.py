@@ -1,0 +1,224 @@
+"""Your own images: a folder of them, and if you have one a table of labels and positions."""
+
+import os
+from functools import lru_cache
+from operator import eq
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from discovery.cutouts.store import CORE
+from discovery.errors import BadInput
+from discovery.surveys.base import SurveyOnDisk, read_image
+from discovery.surveys.tables import (
+    check_ids,
+    need_columns,
+    numbers,
+    python_values,
+    read_table,
+)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LABELS_SHOWN = 12
+
+
+class FolderSurvey(SurveyOnDisk):
+    """JPEG and PNG files below a folder, or those that a table lists."""
+
+    kind: Literal["folder"] = "folder"
+    images: str = Field("", description="folder inside path that image names start from")
+    table: str | None = Field(
+        None, description="table inside path, one image a row; without it every file is taken"
+    )
+    image_column: str = Field("image", description="column of the image's file name")
+    id_column: str | None = Field(None, description="column of ids; else the file name's stem")
+    ra_column: str | None = Field(None, description="column of right ascensions, deg ICRS")
+    dec_column: str | None = Field(None, description="column of declinations, deg ICRS")
+    pixscale_column: str | None = Field(None, description="column of pixel scales, arcsec per px")
+    pixscale_arcsec: float | None = Field(None, gt=0, description="arcsec per px of every image")
+    crop: float = Field(1.0, gt=0, le=1, description="central fraction of the width to use")
+    caption_column: str | None = Field(None, description="column of labels, or of captions")
+    captions: dict[str, str] = Field(
+        {}, description="what each label says; a label that is not here gives no caption"
+    )
+    keep: tuple[str, ...] = Field((), description="more columns to carry into the store")
+    search_where: dict[str, bool | int | float | str] = Field(
+        {}, description="column = value: these rows are searched and never trained on"
+    )
+    has_votes: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _columns_fit_together(self):
+        if (self.ra_column is None) != (self.dec_column is None):
+            raise ValueError("give both ra_column and dec_column, or neither")
+        if self.pixscale_column and self.pixscale_arcsec:
+            raise ValueError("give pixscale_column or pixscale_arcsec, not both")
+        if self.table is None and (columns := self._columns()):
+            raise ValueError(f"columns are named ({', '.join(columns)}) but no table")
+        if self.captions and self.caption_column is None:
+            raise ValueError("captions are given but no caption_column holds the labels")
+        if taken := set(self.keep) & set(CORE.names):
+            raise ValueError(f"keep: {min(taken)} is a column that every cutout store has")
+        return self
+
+    def _columns(self) -> list[str]:
+        named = (self.id_column, self.ra_column, self.dec_column, self.pixscale_column)
+        return [c for c in (*named, self.caption_column, *self.keep, *self.search_where) if c]
+
+    def __len__(self) -> int:
+        return len(self._read_table()) if self.table else len(self._files())
+
+    def validate(self) -> None:
+        """Read the table, check every row's id, place and position, and look for the images.
+
+        Raises:
+            BadInput: a file, folder or column is missing, an id is there twice, an image is
+                outside the folder, a value matches no row, or there is no image at all.
+        """
+        self.check_folder()
+        if not self.image_folder.is_dir():
+            raise BadInput(f'{self.origin} images = "{self.images}" is no folder in {self.path}.')
+        if self.table:
+            table = self._read_table()
+            self._check_inside(table[self.image_column].to_pylist())
+            self._check_values(table)
+        ids, images, _ = self._entries(0, len(self))
+        if not any((self.image_folder / image).is_file() for image in images):
+            listed = f" listed in {self._place}" if self.table else ""
+            raise BadInput(
+                f"{self.origin} there is no image{listed} in {self.image_folder}; images are "
+                f"{', '.join(IMAGE_SUFFIXES)} files. Correct path or images of this [[survey]] in "
+                "the run file."
+            )
+        check_ids(ids, self.id_column or "file name", self._place)
+        self.known()
+
+    def rows(self, start: int, stop: int) -> list[dict]:
+        """Rows [start, stop) of the table or of the sorted files; a missing file is a failure."""
+        ids, images, columns = self._entries(start, stop)
+        values = zip(*columns.values(), strict=True)
+        return [
+            self._row(object_id, image, dict(zip(columns, row, strict=True)))
+            for object_id, image, row in zip(ids, images, values, strict=True)
+        ]
+
+    def _row(self, object_id: str, image: str, row: dict) -> dict:
+        data = read_image(self.image_folder / image)
+        if data is None:
+            return {"object_id": object_id, "failure": f"no file {image} in {self.image_folder}"}
+        if row.get("split") is None:
+            row.pop("split", None)
+        return {"object_id": object_id, "image": data, "crop": self.crop} | row
+
+    @property
+    def image_folder(self) -> Path:
+        return self.path / self.images
+
+    @property
+    def _place(self) -> Path:
+        return self.path / self.table if self.table else self.image_folder
+
+    def _files(self) -> list[str]:
+        self.check_folder()
+        return _images_below(self.image_folder, self.image_folder.stat().st_mtime_ns)
+
+    def _read_table(self) -> pa.Table:
+        text = [c for c in (self.image_column, self.id_column, self.caption_column) if c]
+        table = read_table(self._place, text, f"{self.origin} table")
+        need_columns(table, [self.image_column, *self._columns()], self._place)
+        return table
+
+    def _entries(self, start: int, stop: int) -> tuple[list[str], list[str], dict[str, list]]:
+        """Ids, image names, and the other columns of the store, for rows [start, stop)."""
+        if self.table is None:
+            images = self._files()[start:stop]
+            scale = [self.pixscale_arcsec] * len(images)
+            return [Path(image).stem for image in images], images, {"pixscale_arcsec": scale}
+        table = self._read_table()
+        columns = {name: python_values(table[name])[start:stop] for name in self.keep}
+        table = table[start:stop]
+        images = table[self.image_column].to_pylist()
+        ids = [Path(image).stem for image in images]
+        if self.id_column:
+            ids = table[self.id_column].to_pylist()
+        return ids, images, columns | self._row_columns(table)
+
+    def _row_columns(self, table: pa.Table) -> dict[str, list]:
+        columns = {
+            name: _nullable(numbers(table, column, self._place, low, high))
+            for name, (column, low, high) in self._measured().items()
+        }
+        if self.pixscale_arcsec:
+            columns["pixscale_arcsec"] = [self.pixscale_arcsec] * len(table)
+        if self.caption_column:
+            columns["caption"] = [self._caption(v) for v in table[self.caption_column].to_pylist()]
+        if self.search_where:
+            columns["split"] = ["search" if fixed else None for fixed in self._searched(table)]
+        return columns
+
+    def _measured(self) -> dict[str, tuple[str | None, float, float]]:
+        """Store column -> (the table's column, lowest and highest valid value)."""
+        return {
+            "ra": (self.ra_column, 0, 360),
+            "dec": (self.dec_column, -90, 90),
+            "pixscale_arcsec": (self.pixscale_column, 0, 3600),
+        }
+
+    def _caption(self, label: str | None) -> str | None:
+        said = self.captions.get(label) if self.captions else label
+        return f"{self.tag}, {said}" if said else None
+
+    def _searched(self, table: pa.Table) -> list[bool]:
+        values = self.search_where.values()
+        columns = (table[column].to_pylist() for column in self.search_where)
+        return [any(map(eq, row, values)) for row in zip(*columns, strict=True)]
+
+    def _check_values(self, table: pa.Table) -> None:
+        for column, low, high in self._measured().values():
+            numbers(table, column, self._place, low, high)
+        for label in self.captions:
+            self._need_value(table, self.caption_column, label, "captions")
+        for column, value in self.search_where.items():
+            # A value that is never there would let published objects into training unnoticed.
+            self._need_value(table, column, value, "search_where")
+
+    def _need_value(self, table: pa.Table, column: str, value, key: str) -> None:
+        there = set(table[column].to_pylist())
+        if value not in there:
+            raise BadInput(
+                f"{self.origin} {key} asks for {column} = {value!r}, which no row of {self._place} "
+                f"has; there: {_listed(there)}."
+            )
+
+    def _check_inside(self, images: list[str | None]) -> None:
+        for row, image in enumerate(images, 1):
+            if not image:
+                raise BadInput(f"{self._place}: {self.image_column} is empty in row {row}.")
+            if os.path.isabs(image) or os.path.normpath(image).split(os.sep)[0] == os.pardir:
+                raise BadInput(
+                    f"{self._place}: {self.image_column} {image} in row {row} is outside "
+                    f"{self.image_folder}; image names start from there and stay inside."
+                )
+
+
+@lru_cache(maxsize=8)
+def _images_below(folder: Path, modified_ns: int) -> list[str]:
+    below = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in below
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _nullable(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _listed(values: set) -> str:
+    shown = sorted(map(repr, values))
+    more = f" and {len(shown) - LABELS_SHOWN} more" if len(shown) > LABELS_SHOWN else ""
+    return ", ".join(shown[:LABELS_SHOWN]) + more
