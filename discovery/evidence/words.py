@@ -1,0 +1,130 @@
+"""A judgement in words: the same sentences on the terminal and in the report."""
+
+from discovery.evidence.judge import Judgement, Target, compare
+from discovery.evidence.metrics import Estimate, Paired, Proportion
+
+VARIANT_NAMES = {"mixed": "real and synthetic cutouts", "real-only": "real cutouts only"}
+
+
+def percent(value: float) -> str:
+    """A fraction as a percentage with the digits that a reader can use."""
+    shown = 100 * value
+    return f"{shown:.2g} %" if 0 < shown < 1 else f"{shown:.0f} %"
+
+
+def proportion(p: Proportion) -> str:
+    """'70 % (14 of 20; 95 % interval 48–85 %)'."""
+    if p.estimate is None:
+        return "undefined (0 of 0)"
+    return f"{percent(p.estimate)} ({p.k:,} of {p.n:,}; 95 % interval {interval(p)})"
+
+
+def interval(p: Proportion | Estimate) -> str:
+    """'48–85 %'."""
+    low, high = percent(p.low), percent(p.high)
+    return f"{low.removesuffix(' %')}–{high}"
+
+
+def estimate(e: Estimate) -> str:
+    """'0.954 (0.91–0.98)', for areas under curves."""
+    if e.value is None:
+        return "not defined"
+    return f"{e.value:.3f} ({e.low:.3f}–{e.high:.3f})"
+
+
+def trained_on(variant: str) -> str:
+    """What a variant was trained on, for readers."""
+    return VARIANT_NAMES.get(variant, variant)
+
+
+def verdict(judgement: Judgement, quarry: str, beside: Judgement | None = None) -> list[str]:
+    """The outcome of a run in a few sentences, most important first.
+
+    Args:
+        quarry: what was searched for, in the plural: 'dusty early-type galaxies'.
+        beside: the same search by a detector trained without synthetic cutouts.
+    """
+    sentences = [
+        f"{judgement.searched:,} cutouts were searched for {quarry}; {judgement.candidates:,} are "
+        f"candidates at the frozen threshold (probability ≥ {judgement.threshold:.3g})."
+    ]
+    tell = _with_truth if judgement.basis == "truth" else _with_known
+    sentences += tell(judgement, quarry)
+    if beside is not None:
+        sentences.append(_beside(judgement, beside))
+    return sentences
+
+
+def _with_truth(judgement: Judgement, quarry: str) -> list[str]:
+    return [
+        f"Purity {proportion(judgement.purity)}: that many of the candidates are true {quarry}.",
+        f"Completeness {proportion(judgement.completeness_standing_out)} of those whose dust lane "
+        f"stands out from the noise (contrast ≥ {judgement.stands_out:g}), and "
+        f"{proportion(judgement.completeness)} of all, also those too faint for anyone to see.",
+    ]
+
+
+def _with_known(judgement: Judgement, quarry: str) -> list[str]:
+    sentences = [
+        "Purity is unknown until people have looked at the candidates: in a real survey nobody "
+        f"knows the nature of every object, only of some published {quarry}."
+    ]
+    if not judgement.targets:
+        return [*sentences, "None of the published objects is among the searched cutouts."]
+    return [
+        *sentences,
+        f"Of {len(judgement.targets)} published {quarry} kept out of training, "
+        f"{judgement.completeness.k} are candidates: completeness "
+        f"{proportion(judgement.completeness)}. Their ranks among {judgement.searched:,}: "
+        f"{rank_list(judgement)}. AUROC {estimate(judgement.auroc)}, every other object taken "
+        "for false.",
+    ]
+
+
+def rank_list(judgement: Judgement) -> str:
+    """Ranks of the targets, best first, the unreadable last: '3, 17, 240, not read'."""
+    return ", ".join(
+        "not read" if target.rank is None else f"{target.rank:,}" for target in judgement.targets
+    )
+
+
+def _beside(judgement: Judgement, beside: Judgement) -> str:
+    trained = trained_on(beside.variant)
+    start = f"The same search trained on {trained}: {beside.candidates:,} candidates"
+    if judgement.basis != "truth":
+        if not beside.targets:
+            return f"{start}."
+        return (
+            f"{start}, completeness {proportion(beside.completeness)}, ranks "
+            f"{rank_list(beside)}, AUROC {estimate(beside.auroc)}."
+        )
+    standing = compare(judgement, beside, standing_out=True)
+    return (
+        f"{start}, purity {proportion(beside.purity)}, completeness "
+        f"{proportion(beside.completeness_standing_out)} of those that stand out. "
+        + difference(standing)
+    )
+
+
+def difference(pair: Paired) -> str:
+    """How the search and the one beside it differ, and whether luck could explain it."""
+    if pair.difference is None:
+        return "There was no object to compare them on."
+    return (
+        f"Object by object: both found {pair.both}, only the first {pair.only_first}, only the "
+        f"second {pair.only_second}, neither {pair.neither}; completeness differs by "
+        f"{100 * pair.difference:+.0f} points (95 % interval {100 * pair.low:+.0f} to "
+        f"{100 * pair.high:+.0f}, McNemar p = {pair.p_value:.2g})."
+    )
+
+
+def why_missed(target: Target, judgement: Judgement) -> str:
+    """Why an object that was to be found is no candidate."""
+    if target.rank is None:
+        return target.status
+    below = f"probability {target.probability:.3g} is below the threshold {judgement.threshold:.3g}"
+    if target.contrast is None or judgement.stands_out is None:
+        return below
+    if target.contrast < judgement.stands_out:
+        return f"its lane does not stand out (contrast {target.contrast:.1f}); {below}"
+    return f"its lane stands out (contrast {target.contrast:.1f}), but {below}"
