@@ -1,0 +1,161 @@
+"""The verbs. They read the command line and hand over; what they do is written elsewhere."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+import discovery
+from catalogs import CatalogError
+from discovery.errors import BadInput
+
+RUN_FILE = click.argument("run_file", type=click.Path(path_type=Path), metavar="RUN.toml")
+RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that holds the run folders.",
+)
+DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N; auto takes CUDA where it is.",
+)
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the result."
+)
+
+
+def explained(verb: Callable) -> Callable:
+    """Turn an error that is meant for the reader into its message and exit status 2."""
+
+    @functools.wraps(verb)
+    def wrapper(*args, **kwargs):
+        try:
+            return verb(*args, **kwargs)
+        except (BadInput, CatalogError) as error:
+            click.echo(f"discovery: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("discovery: stopped; the same command goes on where it was.", err=True)
+            sys.exit(130)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(discovery.__version__, prog_name="discovery")
+def main() -> None:
+    """Find a rare kind of galaxy in a survey: dream it, train on the dream, score the sky,
+    release a catalogue.
+
+    `discovery run runs/demo.toml` takes the whole walk. The verbs below it take one step of it.
+    """
+
+
+def _open_run(run_file: Path, runs: Path):
+    from discovery.config import load_config
+    from discovery.run import Run
+
+    config = load_config(run_file)
+    return Run(config, runs / config.name, run_file)
+
+
+@main.command("run")
+@RUN_FILE
+@RUNS
+@click.option("--dry-run", is_flag=True, help="Say what would be done and how long it may take.")
+@click.option("--redo", multiple=True, metavar="STEP", help="Do STEP and what follows from it anew.")
+@explained
+def run_command(run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...]) -> None:
+    """Take the whole walk of RUN.toml; steps that are done are not done twice.
+
+    A run that was stopped, also by kill -9, goes on with the same command.
+    """
+    from discovery import pipeline
+
+    run = _open_run(run_file, runs)
+    if dry_run:
+        click.echo(pipeline.describe_plan(run, redo))
+        return
+    pipeline.walk(run, redo=redo)
+    click.echo(pipeline.summary(run))
+
+
+def _step_command(name: str, help_text: str) -> None:
+    @main.command(name, help=help_text)
+    @RUN_FILE
+    @RUNS
+    @explained
+    def command(run_file: Path, runs: Path) -> None:
+        from discovery import pipeline
+
+        pipeline.walk(_open_run(run_file, runs), only=name)
+
+
+_step_command(
+    "ingest",
+    "Read the surveys of RUN.toml into a cutout store: check every image, write captions from "
+    "votes, find copies of one galaxy, decide the splits.",
+)
+_step_command(
+    "train-generator", "Train the text-conditioned diffusion model on the captioned cutouts."
+)
+_step_command(
+    "train",
+    "Train the detector on real and synthetic cutouts, calibrate it and freeze its threshold "
+    "on the validation split.",
+)
+_step_command(
+    "cluster", "Group the candidates by likeness with FAISS and draw a contact sheet per cluster."
+)
+_step_command("release", "Write the candidate catalogue: FITS, VOTable, README, checksums.")
+_step_command("report", "Judge the search and write report/index.html.")
+
+
+@main.command()
+@click.argument("generator", type=click.Path(path_type=Path))
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    required=True,
+    help="e.g. 'sdss, in-between round galaxy, {dust lane:1.3}'; may be repeated.",
+)
+@click.option("--count", default=64, show_default=True, help="Images per prompt.")
+@click.option("--steps", default=None, type=int, help="Sampling steps.")
+@click.option("--guidance", default=None, type=float, help="Classifier-free guidance; 1 is none.")
+@click.option("--seed", default=1, show_default=True)
+@OUT
+@DEVICE
+@explained
+def synthesize(generator, prompts, count, steps, guidance, seed, out, device) -> None:
+    """Have GENERATOR (a folder, or `shipped`) dream cutouts into a store, with a sheet to look at."""
+    from discovery.steps import synthesize_alone
+
+    click.echo(synthesize_alone(generator, prompts, count, steps, guidance, seed, out, device))
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
+@OUT
+@DEVICE
+@explained
+def score(model, path, out, device) -> None:
+    """Score every cutout of PATH – a cutout store, or a folder of JPEG or PNG – with MODEL.
+
+    MODEL is a detector folder, e.g. runs/demo/detector/mixed. Probability and embedding come from
+    one pass; one Parquet file per shard; a stopped scoring goes on where it was.
+    """
+    from discovery.steps import score_alone
+
+    click.echo(score_alone(model, path, out, device))
+
+
+if __name__ == "__main__":
+    main()

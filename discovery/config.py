@@ -1,0 +1,132 @@
+"""A run file (TOML) becomes one typed, frozen configuration; what it does not know, it refuses."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from discovery.detector.config import DetectorConfig
+from discovery.errors import BadInput
+from discovery.generator.config import GeneratorConfig, SynthesisConfig
+from discovery.morphology.captions import CaptionRules
+from discovery.neighbours.config import ClusterConfig
+from discovery.surveys import FolderSurvey, GZ2Survey, MockSurvey
+
+Survey = Annotated[GZ2Survey | FolderSurvey | MockSurvey, Field(discriminator="kind")]
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+class EvidenceConfig(BaseModel):
+    """What the run has to prove besides finding candidates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compare_without_synthetic: bool = Field(
+        True, description="also search with a detector that saw no synthetic cutout"
+    )
+
+
+class CatalogueConfig(BaseModel):
+    """What the released catalogue says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field(description="one line: what the objects are")
+    acronym: str = Field(
+        pattern=r"^[A-Z][A-Za-z0-9-]*$", description="first word of every object's IAU designation"
+    )
+    version: str = Field("1.0", description="version of the release")
+    licence: str = Field("CC-BY-4.0", description="licence of the catalogue")
+    acknowledgements: tuple[str, ...] = Field((), description="sentences, one a string")
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the outcome of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="name of the run and of its folder")
+    seed: int = Field(1, ge=0, description="decides the splits and, with its own, every step")
+    survey: tuple[Survey, ...] = Field(min_length=1, description="where the cutouts come from")
+    captions: CaptionRules = Field(CaptionRules(), description="when a vote becomes a word")
+    generator: GeneratorConfig = Field(description="the diffusion model")
+    synthesis: SynthesisConfig = Field(description="what the generator is asked to dream")
+    detector: DetectorConfig = Field(description="the binary detector")
+    cluster: ClusterConfig = Field(ClusterConfig(), description="grouping of the candidates")
+    evidence: EvidenceConfig = Field(EvidenceConfig(), description="comparisons to make")
+    catalogue: CatalogueConfig = Field(description="the release")
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run file; `${NAME:-default}` in a string stands for an environment variable.
+
+    Raises:
+        BadInput: the file is missing or not TOML, a key is unknown, missing or of a wrong value.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise BadInput(f"no run file {path}; shipped ones are in runs/, e.g. runs/demo.toml.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise BadInput(f"{path} is not a run file in TOML: {error}") from None
+    try:
+        return RunConfig.model_validate(_expand(values, path))
+    except ValidationError as error:
+        raise BadInput(f"{path}:\n" + "\n".join(_explain(error))) from None
+
+
+def _expand(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, path) for item in value]
+    return _VARIABLE.sub(lambda m: _variable(m, path), value) if isinstance(value, str) else value
+
+
+def _variable(match: re.Match, path: Path) -> str:
+    name, default = match.groups()
+    value = os.environ.get(name) or default
+    if value is None:
+        raise BadInput(f"{path} uses ${{{name}}}, which is not set; type: export {name}=…")
+    return value
+
+
+def _explain(error: ValidationError) -> list[str]:
+    return [f"  {_place(problem)}: {_reason(problem)}" for problem in error.errors()]
+
+
+def _place(problem: dict) -> str:
+    # The name of a survey's class is pydantic's affair; the reader wrote [[survey]].
+    parts = [str(p) for p in problem["loc"] if p not in ("gz2", "folder", "mock")]
+    return ".".join(parts) or "run file"
+
+
+def _reason(problem: dict) -> str:
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown key; known here: {', '.join(_known_keys(problem['loc'][:-1]))}"
+    if problem["type"] == "missing":
+        return "missing; it has to be given"
+    return f"{problem['msg']} (given: {problem['input']!r})"
+
+
+def _known_keys(place: tuple) -> list[str]:
+    kind: Any = RunConfig
+    kinds = {"gz2": GZ2Survey, "folder": FolderSurvey, "mock": MockSurvey}
+    for part in place:
+        if isinstance(part, str):
+            kind = kinds.get(part) or _inner_model(_fields(kind)[part])
+    return sorted(_fields(kind))
+
+
+def _fields(kind: Any) -> dict:
+    return getattr(kind, "model_fields", None) or kind.__dataclass_fields__
+
+
+def _inner_model(field: Any) -> Any:
+    kind = getattr(field, "annotation", None) or field.type
+    inner = [a for a in getattr(kind, "__args__", ()) if hasattr(a, "model_fields")]
+    return inner[0] if inner else kind

@@ -1,0 +1,222 @@
+"""The walk from a survey to a catalogue: steps in order, and what is done is not done twice."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import discovery
+from discovery.errors import BadInput
+from discovery.files import digest, remove_leftovers, writing
+from discovery.progress import say
+from discovery.run import MIXED, REAL_ONLY, Manifest, Run, alone, remove
+from discovery.steps import (
+    cluster_step,
+    estimates,
+    ingest_step,
+    release_step,
+    report_step,
+    score_step,
+    synthesize_step,
+    train_generator_step,
+    train_step,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One verb of the walk.
+
+    Its digest covers `settings` and the digests of the steps it needs: when one of them changes,
+    `outputs` are removed and made anew; while none does, a killed step continues in them.
+    """
+
+    name: str
+    act: Callable[[Run], None]
+    settings: Callable[[Run], Any]
+    needs: tuple[str, ...]
+    outputs: Callable[[Run], Sequence[Path]]
+
+
+def steps(run: Run) -> list[Step]:
+    """The steps of a run in order."""
+    walk = [
+        Step(
+            "ingest",
+            ingest_step,
+            lambda run: _settings(run, "survey", "captions", "seed"),
+            (),
+            lambda run: [run.cutouts, run.known, run.truth],
+        ),
+        Step(
+            "train-generator",
+            train_generator_step,
+            lambda run: _settings(run, "generator"),
+            ("ingest",),
+            lambda run: [run.generator],
+        ),
+        Step(
+            "synthesize",
+            synthesize_step,
+            lambda run: _settings(run, "synthesis"),
+            ("train-generator",),
+            lambda run: [run.synthetic],
+        ),
+    ]
+    walk += [step for variant in run.variants for step in _search(variant)]
+    scored = tuple(f"score {variant}" for variant in run.variants)
+    return [
+        *walk,
+        Step(
+            "cluster",
+            cluster_step,
+            lambda run: _settings(run, "cluster"),
+            (f"score {MIXED}",),
+            lambda run: [run.clusters],
+        ),
+        Step(
+            "release",
+            release_step,
+            lambda run: _settings(run, "catalogue"),
+            ("cluster",),
+            lambda run: [run.release],
+        ),
+        Step(
+            "report",
+            report_step,
+            lambda run: _settings(run, "evidence", "name"),
+            (*scored, "release"),
+            lambda run: [run.report],
+        ),
+    ]
+
+
+def _search(variant: str) -> list[Step]:
+    examples = ("ingest", "synthesize") if variant == MIXED else ("ingest",)
+    return [
+        Step(
+            f"train {variant}",
+            lambda run: train_step(run, variant),
+            lambda run: _settings(run, "detector"),
+            examples,
+            lambda run: [run.detector(variant)],
+        ),
+        Step(
+            f"score {variant}",
+            lambda run: score_step(run, variant),
+            lambda run: {},
+            ("ingest", f"train {variant}"),
+            lambda run: [run.scores(variant)],
+        ),
+    ]
+
+
+def _settings(run: Run, *sections: str) -> dict:
+    values = run.config.model_dump(mode="json")
+    return {section: values[section] for section in sections}
+
+
+def digests(walk: Sequence[Step], run: Run) -> dict[str, str]:
+    """The digest of every step: of its settings and of the digests of what it needs."""
+    found: dict[str, str] = {}
+    for step in walk:
+        found[step.name] = digest(
+            {
+                "step": step.name,
+                "settings": step.settings(run),
+                "needs": {name: found[name] for name in step.needs},
+                "version": discovery.__version__,
+            }
+        )
+    return found
+
+
+def walk(run: Run, only: str | None = None, redo: Sequence[str] = ()) -> None:
+    """Take the steps that are not done, or `only` one of them, in the run's folder.
+
+    Raises:
+        BadInput: a survey is unusable, a step named does not exist or lacks what it needs.
+    """
+    plan = steps(run)
+    _check_names(plan, [*redo, *([only] if only else [])])
+    for survey in run.config.survey:
+        survey.validate()
+    with alone(run.folder):
+        _copy_run_file(run)
+        remove_leftovers(run.folder)
+        manifest = Manifest(run.folder / "manifest.json")
+        for name in redo:
+            manifest.forget(name)
+        for step in plan:
+            _take(step, run, manifest, digests(plan, run), only)
+
+
+def _check_names(plan: Sequence[Step], names: Sequence[str]) -> None:
+    known = [step.name for step in plan]
+    for name in names:
+        if name not in known:
+            raise BadInput(f"no step {name!r} in this run; its steps: {', '.join(known)}.")
+
+
+def _copy_run_file(run: Run) -> None:
+    with writing(run.folder / "run.toml") as temporary:
+        temporary.write_bytes(run.source.read_bytes())
+
+
+def _take(step: Step, run: Run, manifest: Manifest, digests: dict, only: str | None) -> None:
+    if only is not None and step.name != only:
+        return
+    for need in step.needs:
+        if not manifest.is_done(need, digests[need]):
+            raise BadInput(
+                f"{step.name} needs the step {need!r}, which is not done in {run.folder} or was "
+                f"done with other settings. Type: discovery run {run.source}"
+            )
+    if manifest.is_done(step.name, digests[step.name]):
+        say(f"{step.name}: done before")
+        return
+    _act(step, run, manifest, digests[step.name])
+
+
+def _act(step: Step, run: Run, manifest: Manifest, digest: str) -> None:
+    if not manifest.is_begun(step.name, digest):
+        for output in step.outputs(run):
+            remove(output)
+        manifest.record(step.name, digest=digest)
+    else:
+        say(f"{step.name}: continues")
+    say(f"{step.name} …")
+    start = time.monotonic()
+    step.act(run)
+    seconds = round(time.monotonic() - start, 1)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest.record(step.name, digest=digest, seconds=seconds, finished=now)
+    say(f"{step.name}: {seconds:,.0f} s")
+
+
+def plan(run: Run) -> list[tuple[str, str, float]]:
+    """What `walk` would do: (step, 'done' | 'continue' | 'to do', expected seconds on 2 cores).
+
+    Raises:
+        BadInput: a survey is unusable.
+    """
+    for survey in run.config.survey:
+        survey.validate()
+    manifest = Manifest(run.folder / "manifest.json")
+    expected = estimates(run)
+    rows = []
+    everything = steps(run)
+    current = digests(everything, run)
+    for step in everything:
+        state = "to do"
+        if manifest.is_done(step.name, current[step.name]):
+            state = "done"
+        elif manifest.is_begun(step.name, current[step.name]):
+            state = "continue"
+        rows.append((step.name, state, 0.0 if state == "done" else expected[step.name]))
+    return rows
+
+
+__all__ = ["MIXED", "REAL_ONLY", "Step", "digests", "plan", "steps", "walk"]

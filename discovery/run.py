@@ -1,0 +1,122 @@
+"""A run: its configuration, its folder, and what in that folder is already done."""
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from discovery.config import RunConfig
+from discovery.cutouts.store import CutoutStore
+from discovery.errors import BadInput
+from discovery.files import read_json, write_json
+
+MIXED, REAL_ONLY = "mixed", "real-only"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where everything of one run lies."""
+
+    config: RunConfig
+    folder: Path
+    source: Path  # the run file
+
+    @property
+    def cutouts(self) -> Path:
+        return self.folder / "cutouts"
+
+    @property
+    def generator(self) -> Path:
+        return self.folder / "generator"
+
+    @property
+    def synthetic(self) -> Path:
+        return self.folder / "synthetic"
+
+    def detector(self, variant: str) -> Path:
+        return self.folder / "detector" / variant
+
+    def scores(self, variant: str) -> Path:
+        return self.folder / "scores" / variant
+
+    @property
+    def clusters(self) -> Path:
+        return self.folder / "clusters"
+
+    @property
+    def release(self) -> Path:
+        return self.folder / "release"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def known(self) -> Path:
+        return self.folder / "known.parquet"
+
+    @property
+    def truth(self) -> Path:
+        return self.folder / "truth.parquet"
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        both = self.config.evidence.compare_without_synthetic
+        return (MIXED, REAL_ONLY) if both else (MIXED,)
+
+    def store(self) -> CutoutStore:
+        return CutoutStore(self.cutouts)
+
+    def synthetic_store(self) -> CutoutStore:
+        return CutoutStore(self.synthetic)
+
+
+class Manifest:
+    """Which steps of a run are done, under which digest of configuration and inputs."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.steps: dict[str, dict] = read_json(path) if path.exists() else {}
+
+    def is_done(self, step: str, digest: str) -> bool:
+        entry = self.steps.get(step, {})
+        return entry.get("digest") == digest and "finished" in entry
+
+    def is_begun(self, step: str, digest: str) -> bool:
+        return self.steps.get(step, {}).get("digest") == digest
+
+    def record(self, step: str, **entry) -> None:
+        self.steps[step] = entry
+        write_json(self.path, self.steps)
+
+    def forget(self, step: str) -> None:
+        if self.steps.pop(step, None) is not None:
+            write_json(self.path, self.steps)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a second process out of the run folder; a killed one leaves no lock behind.
+
+    Raises:
+        BadInput: another process works in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadInput(
+                f"another process is working in {folder}; wait for it, or stop it and try again."
+            ) from None
+        yield
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
