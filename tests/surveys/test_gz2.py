@@ -1,0 +1,173 @@
+import csv
+import gzip
+import io
+import pickle
+
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from discovery.errors import BadInput
+from discovery.surveys import GZ2Survey
+
+# Neighbouring ids beyond 2^53: as float64 the first two are the same number.
+IDS = [587742615639294556, 587742615639294557, 587722982300516593]
+SMOOTH = "t01_smooth_or_features_a01_smooth_debiased"
+
+
+def jpeg(width=424, colour=(90, 60, 30)):
+    made = io.BytesIO()
+    Image.new("RGB", (width, width), colour).save(made, "JPEG")
+    return made.getvalue()
+
+
+def write_csv(path, header, rows, opener=open):
+    with opener(path, "wt", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Three mapped galaxies: votes for the second and first, an image for the first and third."""
+    folder = tmp_path / "gz2"
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "11.jpg").write_bytes(jpeg())
+    (folder / "images" / "33.jpg").write_bytes(jpeg(299))
+    mapped = [[IDS[0], "original", 11], [IDS[1], "original", 22], [IDS[2], "extra", 33]]
+    write_csv(folder / "gz2_filename_mapping.csv", ["objid", "sample", "asset_id"], mapped)
+    votes = [[IDS[1], "A", 0.25, 41, 248.7, 11.9], [IDS[0], "B", 0.75, 38, 248.6, 11.9]]
+    header = ["dr7objid", "gz2class", SMOOTH, "total_classifications", "ra", "dec"]
+    write_csv(folder / "gz2_hart16.csv.gz", header, votes, gzip.open)
+    return folder
+
+
+def survey(folder, **settings):
+    return GZ2Survey(name="gz2", path=folder, **settings)
+
+
+def test_votes_are_joined_on_every_digit_of_the_objid(release):
+    found = survey(release)
+    found.validate()
+    rows = found.rows(0, 3)
+    assert [row["object_id"] for row in rows] == [str(objid) for objid in IDS]
+    assert rows[0][SMOOTH] == 0.75
+    assert rows[0]["total_classifications"] == 38
+    assert (rows[0]["ra"], rows[0]["dec"]) == (248.6, 11.9)
+    assert rows[0]["image"] == (release / "images" / "11.jpg").read_bytes()
+    assert rows[0]["crop"] == 0.5
+    assert "gz2class" not in rows[0]
+
+
+def test_a_mapped_galaxy_without_image_is_a_failure_with_its_reason(release):
+    assert survey(release).rows(1, 2) == [
+        {"object_id": str(IDS[1]), "failure": f"no image 22.jpg in {release / 'images'}"}
+    ]
+
+
+def test_an_image_without_votes_is_kept_with_null_votes(release):
+    (row,) = survey(release).rows(2, 3)
+    assert row["image"] == (release / "images" / "33.jpg").read_bytes()
+    assert row[SMOOTH] is None
+    assert row["total_classifications"] is None
+    assert row["ra"] is None
+
+
+def test_rows_are_the_same_in_any_slices_and_after_pickling(release):
+    found = survey(release)
+    found.validate()
+    copy = pickle.loads(pickle.dumps(found))
+    assert len(found) == 3
+    assert found.rows(0, 3) == copy.rows(0, 1) + copy.rows(1, 3)
+
+
+def test_photometry_beside_the_votes_gives_sizes_and_the_pixel_scale(release):
+    header = ["OBJID", "PETROR90_R", "REDSHIFT", "PETROMAG_R"]
+    write_csv(release / "gz2sample.csv", header, [[IDS[0], 10, 0.05, 15.5], [IDS[2], 8, "", 16]])
+    first, _, third = survey(release).rows(0, 3)
+    assert (first["z"], first["petro_r_mag"], first["petro_r90_arcsec"]) == (0.05, 15.5, 10)
+    assert first["pixscale_arcsec"] == pytest.approx(0.2)  # 0.02 x 10 arcsec
+    assert first["ra"] == 248.6
+    assert third["z"] is None
+    assert third["pixscale_arcsec"] == pytest.approx(0.02 * 8 * 424 / 299)  # the same field
+
+
+def test_the_layout_of_the_published_archive_is_found(release):
+    (release / "images").rename(release / "inner")
+    (release / "images_gz2").mkdir()
+    (release / "inner").rename(release / "images_gz2" / "images")
+    survey(release).validate()
+    assert "image" in survey(release).rows(0, 1)[0]
+
+
+def test_ids_saved_as_floats_are_refused(release):
+    votes = [["5.87742615639294556E17", 0.25]]
+    (release / "gz2_hart16.csv.gz").unlink()
+    write_csv(release / "gz2_hart16.csv", ["dr7objid", SMOOTH], votes)
+    with pytest.raises(BadInput, match=r"gz2_hart16\.csv: dr7objid is not a whole number in every"):
+        survey(release).validate()
+
+
+def test_a_galaxy_with_two_rows_of_votes_is_refused_by_its_id(release):
+    write_csv(
+        release / "gz2_hart16.csv.gz", ["dr7objid", SMOOTH], [[7, 0], [8, 1], [7, 1]], gzip.open
+    )
+    with pytest.raises(BadInput, match="dr7objid 7 is there twice"):
+        survey(release).validate()
+
+
+def test_what_is_missing_is_named(release):
+    (release / "gz2_hart16.csv.gz").unlink()
+    with pytest.raises(
+        BadInput, match=r"one vote table gz2_hart16\*\.csv or \.csv\.gz \(there: none"
+    ):
+        survey(release).validate()
+    (release / "gz2_filename_mapping.csv").write_text("id,asset\n1,2\n")
+    with pytest.raises(BadInput, match=r"no column objid; its columns are: id, asset\."):
+        survey(release).validate()
+    (release / "gz2_filename_mapping.csv").unlink()
+    with pytest.raises(BadInput, match=r"gz2_filename_mapping\.csv\" is not a file"):
+        survey(release).validate()
+    (release / "images").rename(release / "pictures")
+    with pytest.raises(BadInput, match="looked for images/, images_gz2/images/, images_gz2/"):
+        survey(release).validate()
+
+
+def test_images_that_belong_to_no_mapped_galaxy_are_refused(release):
+    for asset in (11, 33):
+        (release / "images" / f"{asset}.jpg").rename(release / "images" / f"other{asset}.jpg")
+    with pytest.raises(BadInput, match=r"named <asset_id>\.jpg .* e\.g\. 11\.jpg"):
+        survey(release).validate()
+
+
+def test_an_impossible_position_is_refused_by_row(release):
+    header = ["dr7objid", SMOOTH, "ra", "dec"]
+    write_csv(
+        release / "gz2_hart16.csv.gz", header, [[IDS[0], 0, 1, 2], [IDS[1], 0, 1, -999]], gzip.open
+    )
+    with pytest.raises(BadInput, match=r"dec = -999\.0 in row 2; valid is -90 to 90"):
+        survey(release).validate()
+
+
+def test_fractions_must_make_a_whole(release):
+    with pytest.raises(ValidationError, match=r"train \+ validation \+ search is 1\.2"):
+        survey(release, train=0.9)
+    found = survey(release, train=0.5, validation=0.2, search=0.3)
+    assert found.split_fractions == {"train": 0.5, "validation": 0.2, "search": 0.3}
+
+
+def test_the_real_slice(real_data):
+    folder = real_data / "gz2_release_sample"
+    found = survey(folder)
+    found.validate()
+    rows = {row["object_id"]: row for row in found.rows(0, len(found))}
+    with open(folder / "gz2_filename_mapping.csv") as file:
+        asset = {row["objid"]: row["asset_id"] for row in csv.DictReader(file)}
+    with open(folder / "gz2_hart16_sample.csv") as file:
+        votes = {row["dr7objid"]: row for row in csv.DictReader(file)}
+    assert list(rows) == list(asset)
+    assert len(rows) == 791
+    for objid, row in rows.items():
+        assert row["image"] == (folder / "images" / f"{asset[objid]}.jpg").read_bytes()
+        assert row[SMOOTH] == float(votes[objid][SMOOTH])
+        assert sum(name.startswith("t") and name[1:3].isdigit() for name in row) == 76
+        assert row["ra"] is None
