@@ -1,0 +1,1 @@
+"""Which cutouts look alike: the embedding index, clusters of candidates, contact sheets."""
