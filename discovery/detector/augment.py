@@ -18,8 +18,8 @@ from discovery.detector.config import AugmentConfig
 
 def augment(pixels: torch.Tensor, config: AugmentConfig, rng: torch.Generator) -> torch.Tensor:
     """Vary each image on its own. uint8 (B, S, S, 3) in, the same out."""
-    images = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
-    images = turn(images, rng)
+    turned = turn(pixels, rng).permute(0, 3, 1, 2)  # (B, 3, S, S)
+    images = turned.contiguous().float() / 255
     images = _some(images, config.affine_share, rng, lambda x: _affine(x, config, rng))
     images = _gain(images, config, rng)
     images = _some(images, config.blur_share, rng, lambda x: _blur(x, config.blur_px, rng))
@@ -28,14 +28,17 @@ def augment(pixels: torch.Tensor, config: AugmentConfig, rng: torch.Generator) -
     return _some(varied, config.jpeg_share, rng, lambda x: _jpeg(x, config.jpeg_quality, rng))
 
 
-def turn(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """One of the eight exact turns and mirrors of the square for each image (B, C, S, S)."""
-    which = torch.randint(8, (len(images),), generator=rng)
-    turned = torch.empty_like(images)
-    for kind in range(8):
-        group = torch.rot90(images[which == kind], kind % 4, (2, 3))
-        turned[which == kind] = group.flip(3) if kind >= 4 else group
+def turn(pixels: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """One of the eight exact turns and mirrors of the square for each image (B, S, S, C)."""
+    turned = pixels.clone()
+    for image, kind in zip(turned, torch.randint(8, (len(pixels),), generator=rng), strict=True):
+        image.copy_(_turned(image, int(kind)))
     return turned
+
+
+def _turned(image, kind):
+    image = torch.rot90(image, kind % 4, (0, 1))
+    return image.flip(1) if kind >= 4 else image.clone()
 
 
 def _some(images, share, rng, change):
@@ -69,15 +72,10 @@ def _gain(images, config, rng):
 
 
 def _blur(images, blur_px, rng):
-    count, bands, size, _ = images.shape
-    sigma = _uniform((count, 1), 0.2, max(0.2, blur_px), rng)
-    offsets = torch.arange(-2, 3)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(bands, 0)  # (B·3, 5)
-    flat = images.reshape(1, count * bands, size, size)
-    flat = F.pad(flat, (2, 2, 2, 2), mode="reflect")
-    flat = F.conv2d(flat, kernel[:, None, :, None], groups=count * bands)
-    return F.conv2d(flat, kernel[:, None, None, :], groups=count * bands).view_as(images)
+    # Mixing in the 3 x 3 mean is a kernel of variance 2/3 of its weight, per axis, in px².
+    weight = 1.5 * _uniform((len(images), 1, 1, 1), 0, blur_px, rng) ** 2
+    mean = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+    return images + weight * (mean - images)
 
 
 def _noise(images, largest, rng):

@@ -20,7 +20,7 @@ class AugmentConfig(BaseModel):
     brightness: float = Field(0.12, ge=0, description="σ of ln(gain), one gain per image")
     colour: float = Field(0.04, ge=0, description="σ of ln(gain), one gain per image and band")
     blur_share: float = Field(0.3, ge=0, le=1, description="share of the images that is blurred")
-    blur_px: float = Field(0.7, gt=0, description="largest σ of the Gaussian blur, in pixels")
+    blur_px: float = Field(0.7, ge=0, le=0.8, description="largest σ of the blur, in pixels")
     noise: float = Field(0.02, ge=0, description="largest σ of the added noise; 1 is full scale")
     jpeg_share: float = Field(
         0.3, ge=0, le=1, description="share of the images that goes through JPEG once more"
