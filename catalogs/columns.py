@@ -92,6 +92,7 @@ UNWRITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def _refuse(column, row, value, valid):
+    value = value.item() if isinstance(value, np.generic) else value
     raise CatalogError(f"column {column.name!r}, row {row}: {value!r}; valid: {valid}")
 
 
@@ -134,7 +135,11 @@ def _floats(column, values, null, dtype):
         bad = next(i for i in np.flatnonzero(~null) if not isinstance(values[i], int | float))
         _refuse(column, bad, values[bad], "a number")
     with np.errstate(over="ignore"):
-        return out.astype(dtype)
+        narrow = out.astype(dtype)
+    lost = np.isinf(narrow) & np.isfinite(out)
+    if lost.any():
+        _refuse(column, _first(lost), out[_first(lost)], f"a number that fits {dtype}")
+    return narrow
 
 
 def _booleans(column, values, null):

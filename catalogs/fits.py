@@ -105,6 +105,8 @@ def _open(path):
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
             with fits.open(path, checksum=True, memmap=False) as hdus:
+                if not isinstance(hdus[TABLE], fits.BinTableHDU):
+                    raise ValueError("HDU 1 is no binary table")
                 start = hdus[TABLE].fileinfo()["datLoc"]
                 header = hdus[TABLE].header
                 hdus[TABLE].data  # noqa: B018  (reads it, and with it the checksum)

@@ -15,7 +15,8 @@ def kind(data) -> str:
 def _text(column, encode, pad):
     """uint8 (N, width); a null is all zeros."""
     encoded = [encode(value) for value in column.filled("").tolist()]
-    width = max([len(encode("a")), *map(len, encoded)])
+    # two characters at least: votlint deprecates arraysize="1"
+    width = max([len(encode("aa")), *map(len, encoded)])
     packed = np.frombuffer(b"".join(v.ljust(width, pad) for v in encoded), dtype=np.uint8)
     packed = packed.reshape(len(encoded), width).copy()
     packed[np.ma.getmaskarray(column)] = 0

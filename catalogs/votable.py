@@ -8,6 +8,7 @@ import base64
 import io
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 from astropy.io.votable import exceptions, parse, tree
@@ -27,6 +28,9 @@ ENCODING = {"char": "ascii", "unicodeChar": "utf-16-be"}
 BYTES = {"char": 1, "unicodeChar": 2}
 STREAM = re.compile(rb"<DATA>\s*<BINARY2>\s*<STREAM encoding=\"base64\">([^<]*)</STREAM>"
                     rb"\s*</BINARY2>\s*</DATA>\s*")  # fmt: skip
+# astropy puts every description on a line of its own; STILTS keeps the line ends, and makes "?"
+# of them in FITS
+DESCRIPTION = re.compile(rb"<DESCRIPTION>\s*(.*?)\s*</DESCRIPTION>", re.DOTALL)
 POSITIONS = {"ra", "dec"}
 FLAGS = "null flags"
 # What is written here reads the same under both; STILTS 3.4.7, which Debian 12 ships and which
@@ -121,14 +125,17 @@ def write_votable(table: Table, provenance: Provenance, path, version: str = VER
         packed[name] = pack(table[name], lambda v, e=encoding: v.encode(e), b"\0")
     buffer = io.BytesIO()
     _document(table, packed, datatypes, provenance, version).to_xml(buffer)
-    head, end, tail = buffer.getvalue().partition(b"</TABLE>")
+    document = DESCRIPTION.sub(rb"<DESCRIPTION>\1</DESCRIPTION>", buffer.getvalue())
+    head, end, tail = document.partition(b"</TABLE>")
     return write_bytes(path, head + _stream(table, packed) + end + tail)
 
 
 def _parse(path):
     """The document without its rows, and the rows."""
-    with open(path, "rb") as file:
-        content = file.read()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror})") from error
     found = STREAM.search(content)
     if not found:
         raise CatalogError(f"{path}: not a VOTable of ours; read it with astropy.io.votable")

@@ -1,0 +1,110 @@
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+from catalogue_samples import hostile, provenance, table
+from test_formats import assert_same
+
+from catalogs import CatalogError, Provenance, conform, read_fits, read_votable, write_release
+
+
+def run_python(code, *arguments, check=True, **environment):
+    here = Path(__file__).parent
+    path = {"PYTHONPATH": os.pathsep.join([str(here.parents[1]), str(here)])}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=check, capture_output=True, text=True, env=os.environ | path | environment,
+    )  # fmt: skip
+
+
+def test_the_folder_is_complete_and_reads_back(tmp_path):
+    paths = write_release(hostile(), provenance(), tmp_path / "new" / "release", "detg")
+    assert [p.name for p in paths] == ["detg.fits", "detg.vot", "README.md", "SHA256SUMS"]
+    assert sorted(p.name for p in (tmp_path / "new" / "release").iterdir()) == sorted(
+        p.name for p in paths
+    )
+    for read, path in zip((read_fits, read_votable), paths, strict=False):
+        assert_same(read(path), conform(hostile()))
+
+
+@pytest.mark.parametrize("name", ["detg.fits", "detg.vot"])
+def test_the_readme_command_opens_both_files(tmp_path, name):
+    write_release(table(), provenance(), tmp_path, "detg")
+    assert f'"{name}"' in (tmp_path / "README.md").read_text()
+    read = Table.read(tmp_path / name)
+    assert read["object_id"].tolist() == table()["object_id"].tolist()
+
+
+def test_checksums_are_those_of_the_files(tmp_path):
+    *files, sums = write_release(table(), provenance(), tmp_path, "detg")
+    listed = dict(reversed(line.split("  ")) for line in sums.read_text().splitlines())
+    assert listed == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
+    known = [None, "", "NGC 4370", None, None, None]
+    said = provenance(citation="Someone 2026", measured_on="the mock sky's truth",
+                      completeness=0.7, completeness_lo=0.6, completeness_hi=0.8)  # fmt: skip
+    rows = table(known_name=known)
+    readme = write_release(rows, said, tmp_path, "detg")[2].read_text()
+    for column in conform(rows).itercols():
+        assert f"| {column.name} |" in readme
+        assert column.description in readme
+    spelt = {"threshold": "0.3", "prevalence": "0.0012%", "purity": "0.610 (95 % interval 0.450"}
+    for field in fields(Provenance):
+        value = getattr(said, field.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            shown = spelt.get(field.name, f"{part:.3f}" if isinstance(part, float) else str(part))
+            assert shown in readme, field.name
+    assert "3 rows have `in_training` true" in readme
+    assert "1 rows carry the name" in readme
+
+
+def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):
+    said = provenance(purity=None, purity_lo=None, purity_hi=None, prevalence=None)
+    readme = write_release(table(), said, tmp_path, "detg")[2].read_text()
+    assert "Purity: not measured" in readme
+    assert "Completeness: not measured" in readme
+    assert "To cite: not stated" in readme
+
+
+def test_same_bytes_in_another_process_and_place(tmp_path):
+    code = (
+        "from catalogue_samples import hostile, provenance; from catalogs import write_release; "
+        "import sys; write_release(hostile(), provenance(), sys.argv[1], 'detg')"
+    )
+    for seed in "12":
+        run_python(code, tmp_path / seed, PYTHONHASHSEED=seed, TZ=f"UTC{seed}")
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / s).iterdir()} for s in "12")
+    assert one == two
+
+
+def test_an_unwritable_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CatalogError, match=r"file/release/detg\.fits: cannot be written"):
+        write_release(table(), provenance(), tmp_path / "file" / "release", "detg")
+
+
+def test_a_failed_write_leaves_the_old_files_and_no_other(tmp_path):
+    """The system refuses files beyond 4 kB, as a full disk would."""
+    write_release(table(), provenance(), tmp_path, "detg")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    code = (
+        "import resource, sys; from catalogue_samples import provenance, table; "
+        "from catalogs import write_release; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+        "write_release(table(3), provenance(), sys.argv[1], 'detg')"
+    )
+    done = run_python(code, tmp_path, check=False)
+    assert f"CatalogError: {tmp_path}/detg.fits: cannot be written (File too large)" in done.stderr
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_catalogs_needs_neither_torch_nor_the_pipeline():
+    code = "import catalogs, sys; assert not {'torch', 'discovery'} & set(sys.modules)"
+    run_python(code)
