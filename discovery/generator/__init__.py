@@ -1,0 +1,1 @@
+"""A small text-conditioned diffusion model of galaxies: build, train, sample."""
