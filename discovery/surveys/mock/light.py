@@ -139,6 +139,19 @@ class Arc(Component):
 
 
 @dataclass(frozen=True)
+class Spike(Component):
+    """A diffraction spike through a star; `size` is the length over which it fades."""
+
+    size: float
+
+    def light(self, x, y):
+        u, v = self.own_axes(x, y)
+        width = 0.25
+        along = np.exp(-np.abs(u) / self.size) / (2 * self.size)
+        return along * np.exp(-0.5 * (v / width) ** 2) / (np.sqrt(2 * np.pi) * width)
+
+
+@dataclass(frozen=True)
 class Point(Component):
     """A star: no extent of its own. Rendered as the PSF, so it has no `light`."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from discovery.surveys.mock.dust import DustDisc
-from discovery.surveys.mock.light import Arc, Arms, Bar, EdgeOnDisc, Point, Sersic
+from discovery.surveys.mock.light import Arc, Arms, Bar, EdgeOnDisc, Point, Sersic, Spike
 from discovery.surveys.mock.render import FIELD_IN_R90, Blemish, Scene
 
 # Share of each population among what is not quarry. Early types are 42 % and edge-on discs whose
@@ -32,10 +32,12 @@ EARLY_TYPES = tuple(POPULATIONS)[:3]
 QUARRY = "dusty early type"
 TRAIL_RATE, GAP_RATE, MISSING_BAND_RATE = 0.004, 0.006, 0.004
 FAINT_LIMIT_R = 17.0
-# Optical depth in V of a quarry's lane: log-uniform from what nobody can see to the obvious.
-TAU_V_RANGE = (0.03, 3.0)
+SPIKES_FLUX_NMGY = 1500.0  # r = 14.6
+# Optical depth in V through a quarry's lane where it is deepest, log-uniform: at 10 the near side
+# of a ring is opaque, at 0.1 nobody can see it.
+TAU_V_RANGE = (0.1, 10.0)
 # g - r and r - i at redshift 0: old stars, a disc, young arms (Strateva et al. 2001, AJ 122, 1861).
-OLD, DISC, YOUNG = (0.76, 0.39), (0.52, 0.29), (0.32, 0.17)
+OLD, DISC, YOUNG = (0.74, 0.37), (0.45, 0.25), (0.2, 0.1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _magnitude(rng):
 
 def _petrosian_r90(rng, r_mag, early):
     """arcsec; near constant surface brightness, discs larger than early types."""
-    at_limit = 6.5 if early else 8.0
+    at_limit = 5.0 if early else 6.2
     scatter = rng.normal(0, 0.11 if early else 0.13)
     return float(np.clip(at_limit * 10 ** (0.16 * (FAINT_LIMIT_R - r_mag) + scatter), 3.5, 25))
 
@@ -119,7 +121,7 @@ def _half_light(r90):
 
 def _spheroid(rng, flux, r90, z, q):
     angle, re = rng.uniform(0, 180), _half_light(r90)
-    n = rng.uniform(3, 5.5)
+    n = rng.uniform(2.2, 4.8)
     if rng.random() < 0.35:  # a lenticular: half of the light in a smooth disc
         share = rng.uniform(0.4, 0.7)
         return [
@@ -150,13 +152,13 @@ def _quarry(rng, flux, r90, z):
     galaxy = _spheroid(rng, flux, r90, z, q)
     tau_v = float(np.exp(rng.uniform(*np.log(TAU_V_RANGE))))
     along = rng.choice([0.0, 90.0, rng.uniform(0, 180)], p=[0.5, 0.25, 0.25])
-    r_out = r90 * rng.uniform(0.2, 0.7)
-    inclination = rng.uniform(72, 90) if rng.random() < 0.8 else rng.uniform(30, 72)
+    r_out = r90 * rng.uniform(0.4, 1.2)
+    inclination = rng.uniform(68, 90) if rng.random() < 0.85 else rng.uniform(30, 68)
     dust = DustDisc(
         tau_v=tau_v,
         r_in=float(r_out * max(rng.uniform(-0.4, 0.7), 0)),
         r_out=float(r_out),
-        height=float(r_out * rng.uniform(0.03, 0.12)),
+        height=float(r_out * rng.uniform(0.04, 0.12)),
         inclination=float(inclination),
         angle=float(galaxy[0].angle + along + rng.normal(0, 5)),
         x0=float(rng.normal(0, 0.03) * r90),
@@ -281,9 +283,8 @@ def _irregular(rng, flux, r90, z):
 
 
 def _star(rng, flux, r90, z):
-    colour = (rng.uniform(0.2, 1.4), rng.uniform(0.1, 1.0))
     bright = flux * 10 ** rng.uniform(0.3, 1.5)
-    return [Point(_bands(rng, bright, colour, 0), 0, 0, 1, 0)], None, Look(artefact=0.9)
+    return _foreground_star(rng, bright, 0.0, 0.0), None, Look(artefact=0.9)
 
 
 _MAKERS = {
@@ -313,13 +314,27 @@ def _neighbours(rng, r90):
         if np.hypot(x, y) < 0.35 * r90 and rng.random() < 0.8:
             continue
         if rng.random() < 0.5:
-            colour = (rng.uniform(0.2, 1.5), rng.uniform(0.1, 1.2))
-            others.append(Point(_bands(rng, flux, colour, 0), x, y, 1, 0))
+            others.extend(_foreground_star(rng, flux, x, y))
         else:
             colour = (rng.uniform(0.3, 1.3), rng.uniform(0.1, 0.5))
             others.append(Sersic(_bands(rng, flux, colour, 0), x, y, rng.uniform(0.4, 1),
                                  rng.uniform(0, 180), rng.uniform(0.5, 1.6), 1.5))  # fmt: skip
     return others
+
+
+def _foreground_star(rng, flux, x, y):
+    """A star on the stellar locus; a bright one has a halo and the spikes of the spider."""
+    g_r = rng.uniform(0.2, 1.3)
+    red_dwarf = rng.random() < 0.35
+    colour = (1.4, rng.uniform(0.6, 1.5)) if red_dwarf else (g_r, 0.42 * g_r - 0.07)
+    bands = _bands(rng, flux, colour, 0, 0.03)
+    star = [Point(bands, x, y, 1, 0)]
+    if flux > SPIKES_FLUX_NMGY:
+        angle = rng.uniform(0, 90)
+        faint = tuple(0.012 * band for band in bands)
+        star += [Spike(faint, x, y, 1, angle + turn, 4.0) for turn in (0, 90)]
+        star.append(Sersic(tuple(0.04 * band for band in bands), x, y, 1, 0, 9.0, 1.2))
+    return star
 
 
 def _blemishes(rng, r90):
