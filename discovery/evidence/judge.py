@@ -54,6 +54,16 @@ class Target:
 
 
 @dataclass(frozen=True)
+class FalsePositive:
+    """One candidate that is not the quarry, and what it really is."""
+
+    object_id: str
+    kind: str
+    probability: float
+    rank: int
+
+
+@dataclass(frozen=True)
 class KindCount:
     """Candidates that are not the quarry, of one kind, out of all searched objects of the kind."""
 
@@ -92,6 +102,7 @@ class Judgement:
     curve: Curve
     reliability: tuple[Bin, ...]
     completeness_by_contrast: tuple[Bin, ...]
+    false_positives: tuple[FalsePositive, ...]
     false_positive_kinds: tuple[KindCount, ...]
     targets: tuple[Target, ...]
     published_not_searched: int
@@ -302,6 +313,7 @@ def _by_truth(
         "completeness_by_contrast": binned(
             searched["contrast"][is_true], found[is_true], CONTRAST_EDGES
         ),
+        "false_positives": _false_positives(searched),
         "false_positive_kinds": _false_kinds(searched),
     }
 
@@ -313,8 +325,21 @@ def _unknown_without_truth() -> dict:
         "false_positive_rate",
         "purity_at_natural_prevalence",
     )
-    empty = ("reliability", "completeness_by_contrast", "false_positive_kinds")
+    empty = (
+        "reliability",
+        "completeness_by_contrast",
+        "false_positives",
+        "false_positive_kinds",
+    )
     return dict.fromkeys(unknown) | dict.fromkeys(empty, ())
+
+
+def _false_positives(searched: pd.DataFrame) -> tuple[FalsePositive, ...]:
+    wrong = searched[searched["found"] & ~searched["is_true"]].sort_values("rank", kind="stable")
+    return tuple(
+        FalsePositive(str(row.Index), str(row.kind), float(row.probability), int(row.rank))
+        for row in wrong.itertuples()
+    )
 
 
 def _false_kinds(searched: pd.DataFrame) -> tuple[KindCount, ...]:
