@@ -180,6 +180,13 @@ def test_votlint_is_silent(tmp_path, rows):
     assert judge("stilts", "votlint", path) == (0, "")
 
 
+def test_votlint_minds_nothing_but_the_number_in_version_1_5(tmp_path):
+    """STILTS 3.4.7 knows VOTable up to 1.4; a later one that knows 1.5 says nothing."""
+    path = write_votable(conform(hostile()), provenance(), tmp_path / "c.vot", version="1.5")
+    said = judge("stilts", "votlint", path)[1].splitlines()
+    assert [line for line in said if "INFO" not in line and "1.5" not in line] == []
+
+
 def test_votlint_objects_to_a_broken_file(tmp_path):
     """So that its silence above means something: it exits 0 whatever it finds."""
     path = write_votable(conform(table(3)), provenance(), tmp_path / "c.vot")
