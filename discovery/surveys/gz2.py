@@ -40,7 +40,7 @@ class GZ2Survey(SurveyOnDisk):
 
     kind: Literal["gz2"] = "gz2"
     crop: float = Field(
-        0.5, gt=0, le=1, description="central fraction of the width to use; half is 4.24 R90"
+        0.5, gt=0, le=1, description="central fraction of the width to use; 1 is 8.48 petrosian R90"
     )
     has_votes: ClassVar[bool] = True
 
