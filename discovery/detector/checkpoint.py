@@ -41,6 +41,11 @@ class Detector:
 
         The score is the mean logit of the networks, the embedding that of the first one.
         """
+        if pixels.shape[1:] != (self.size, self.size, 3):
+            raise BadInput(
+                f"images of {pixels.shape[2]} × {pixels.shape[1]} px were given to a detector "
+                f"made for {self.size} × {self.size}; decode them at that size."
+            )
         images = to_input(torch.from_numpy(pixels), self.card["mean"], self.card["std"],
                           self.device)  # fmt: skip
         passes = [logits_and_embeddings(network, images) for network in self.networks]

@@ -1,6 +1,7 @@
 """The network: any of timm's, with one output."""
 
 import difflib
+from pathlib import Path
 
 import numpy as np
 import timm
@@ -39,6 +40,8 @@ def _leave_out_pooling(network, name):
 
 
 def _load_pretrained(network, name, path):
+    if not Path(path).is_file():
+        raise BadInput(f"{path} does not exist; pretrained is false or a safetensors file.")
     head = tuple(f"{part}." for part in _classifier_names(network))
     weights = {key: value for key, value in load_file(path).items() if not key.startswith(head)}
     try:

@@ -1,0 +1,77 @@
+import re
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from discovery.detector.network import (
+    build_network,
+    logits_and_embeddings,
+    pixel_statistics,
+    to_input,
+)
+from discovery.errors import BadInput
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"])
+def test_logit_is_that_of_timm(name):
+    network = build_network(name).eval()
+    side = network.pretrained_cfg["input_size"][1]
+    images = torch.rand(2, 3, side, side)
+    with torch.inference_mode():
+        logits, embeddings = logits_and_embeddings(network, images)
+        expected = network(images)[:, 0]
+    assert embeddings.shape == (2, network.head_hidden_size)
+    # bf16, where there is one, keeps 8 bits
+    torch.testing.assert_close(logits, expected, rtol=0.05, atol=0.02)
+
+
+def test_unknown_network_lists_similar_ones():
+    with pytest.raises(
+        BadInput, match=r"timm has no network 'resnet81'; similar ones are .*resnet"
+    ):
+        build_network("resnet81")
+
+
+def test_fine_stem_keeps_twice_the_resolution():
+    images = torch.rand(1, 3, 64, 64)
+    side = {s: build_network("resnet18", s).forward_features(images).shape[-1] for s in
+            ("standard", "fine")}  # fmt: skip
+    assert side == {"standard": 2, "fine": 4}
+
+
+def test_fine_stem_needs_a_pooling():
+    with pytest.raises(BadInput, match=r'test_vit has no first pooling.*stem = "standard"'):
+        build_network("test_vit", "fine")
+
+
+def test_pretrained_weights_arrive_without_their_head(tmp_path):
+    imagenet = timm.create_model("test_resnet", num_classes=7)
+    save_file(imagenet.state_dict(), tmp_path / "w.safetensors")
+    network = build_network("test_resnet", pretrained=str(tmp_path / "w.safetensors"))
+    assert torch.equal(network.conv1[0].weight, imagenet.conv1[0].weight)
+    assert network.get_classifier().out_features == 1
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(BadInput, match=r"w.safetensors are not those of a test_resnet: missing"):
+        build_network("test_resnet", pretrained=str(tmp_path / "w.safetensors"))
+
+
+def test_missing_file_of_weights_is_named(tmp_path):
+    with pytest.raises(BadInput, match=re.escape(f"{tmp_path / 'no.safetensors'} does not exist")):
+        build_network("test_resnet", pretrained=str(tmp_path / "no.safetensors"))
+
+
+def test_input_has_mean_zero_and_sigma_one():
+    pixels = np.random.default_rng(0).integers(0, 200, (2500, 8, 8, 3), np.uint8)
+    mean, std = pixel_statistics(pixels)
+    np.testing.assert_allclose(mean, pixels.mean((0, 1, 2)) / 255, atol=1e-5)
+    np.testing.assert_allclose(std, pixels.std((0, 1, 2)) / 255, atol=1e-5)
+    images = to_input(torch.from_numpy(pixels), mean, std, torch.device("cpu"))
+    assert images.shape == (2500, 3, 8, 8)
+    np.testing.assert_allclose(images.mean((0, 2, 3)), 0, atol=1e-3)
+    np.testing.assert_allclose(images.std((0, 2, 3)), 1, atol=1e-3)

@@ -1,0 +1,101 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from detector_toy import discs, png
+
+from discovery.cutouts import CutoutStore, write_shard
+from discovery.detector import score
+from discovery.detector.checkpoint import load_detector
+from discovery.detector.score import score_shard, score_store
+
+
+@pytest.fixture
+def detector(trained):
+    return load_detector(trained, "cpu")
+
+
+def rows(pixels, first=0, split="search"):
+    return [
+        {"object_id": f"g{first + i}", "image": png(p), "crop": 1.0, "split": split}
+        for i, p in enumerate(pixels)
+    ]
+
+
+@pytest.fixture
+def store(tmp_path):
+    write_shard(rows(discs(30, 0, 1)), tmp_path / "cutouts" / "00000.parquet")
+    write_shard(rows(discs(20, 1, 2), 30), tmp_path / "cutouts" / "00001.parquet")
+    return CutoutStore(tmp_path / "cutouts")
+
+
+def test_unreadable_is_a_row_with_its_reason(detector, tmp_path):
+    cutouts = rows(discs(3, 0, 1))
+    cutouts[1]["image"] = cutouts[1]["image"][:200]
+    cutouts[2]["image"] = b"not an image at all"
+    write_shard(cutouts, tmp_path / "00000.parquet")
+    got = pq.read_table(score_shard(detector, tmp_path / "00000.parquet", tmp_path / "s.parquet"))
+    statuses = got["status"].to_pylist()
+    assert got["object_id"].to_pylist() == ["g0", "g1", "g2"]
+    assert statuses[0] == "ok"
+    assert statuses[1].startswith("unreadable: damaged")
+    assert statuses[2] == "unreadable: neither JPEG nor PNG"
+    for column in ("score", "probability", "embedding"):
+        assert [v is None for v in got[column].to_pylist()] == [False, True, True]
+
+
+def test_columns_and_values_are_those_of_one_forward_pass(detector, store, tmp_path):
+    file = score_shard(detector, store.shards[0], tmp_path / "s.parquet")
+    schema = {field.name: str(field.type) for field in pq.read_schema(file)}
+    width = detector.networks[0].head_hidden_size
+    assert schema == {
+        "object_id": "string", "status": "string", "score": "float", "probability": "float",
+        "embedding": f"fixed_size_list<element: halffloat>[{width}]",
+    }  # fmt: skip
+    table = pq.read_table(file)
+    scores, embeddings = detector.forward(discs(30, 0, 1))
+    np.testing.assert_allclose(table["score"].to_numpy(), scores, atol=2e-2)
+    got = np.array(table["embedding"].to_pylist())
+    np.testing.assert_allclose(got, embeddings.astype(float), atol=2e-2)
+    head = detector.networks[0].get_classifier()
+    by_hand = got @ head.weight.detach().numpy()[0] + head.bias.item()
+    np.testing.assert_allclose(by_hand, table["score"].to_numpy(), atol=2e-2)
+
+
+def test_score_does_not_depend_on_company(detector, store, tmp_path):
+    pixels = discs(30, 0, 1)
+    write_shard(rows(pixels[::-1][:7]), tmp_path / "few" / "00000.parquet")
+    few, all_ = (
+        pq.read_table(score_shard(detector, shard, tmp_path / f"{name}.parquet"))
+        for name, shard in (("f", tmp_path / "few" / "00000.parquet"), ("a", store.shards[0]))
+    )
+    np.testing.assert_array_equal(few["score"], all_["score"].to_numpy()[::-1][:7])
+    assert few["embedding"].to_pylist() == all_["embedding"].to_pylist()[::-1][:7]
+
+
+def test_rerun_gives_the_same_bytes_and_skips_what_is_there(detector, store, tmp_path, monkeypatch):
+    files = score_store(detector, store, tmp_path / "scores", "mock")
+    assert [f.name for f in files] == ["mock-00000.parquet", "mock-00001.parquet"]
+    before = [f.read_bytes() for f in files]
+    files[1].unlink()
+    done = []
+    monkeypatch.setattr(
+        score, "score_shard", lambda *args: done.append(args[1]) or score_shard(*args)
+    )
+    score_store(detector, store, tmp_path / "scores", "mock")
+    assert done == [store.shards[1]]
+    assert [f.read_bytes() for f in files] == before
+
+
+def test_scores_of_another_detector_are_made_anew(detector, store, tmp_path):
+    (first, _) = score_store(detector, store, tmp_path / "scores", "mock")
+    assert score.is_fresh(first, detector)
+    assert not score.is_fresh(first, detector.__class__(**vars(detector) | {"digest": "other"}))
+
+
+def test_split_keeps_to_its_rows(detector, tmp_path):
+    mixed = rows(discs(3, 0, 1), split="train") + rows(discs(2, 0, 2), 3)
+    write_shard(mixed, tmp_path / "c" / "00000.parquet")
+    write_shard(rows(discs(2, 0, 2), 9, "train"), tmp_path / "c" / "00001.parquet")
+    files = score_store(detector, CutoutStore(tmp_path / "c"), tmp_path, "mock", "search")
+    assert [pq.read_table(f)["object_id"].to_pylist() for f in files] == [["g3", "g4"], []]
+    assert pq.read_schema(files[0]).equals(pq.read_schema(files[1]))

@@ -1,0 +1,150 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from detector_toy import CONFIG, discs, examples, png, train_and_validation
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+
+from discovery.cutouts import CutoutStore, write_shard
+from discovery.detector import train as verb
+from discovery.detector.checkpoint import load_detector
+from discovery.detector.config import DetectorConfig
+from discovery.detector.examples import join
+from discovery.detector.train import batch_plan, draw_batch, run, score_pixels, train_detector
+from discovery.errors import BadInput
+
+SHORT = CONFIG.model_copy(update={"steps": 6})
+
+
+def weights_digest(folder):
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_it_learns_the_bar(trained):
+    scores = score_pixels(
+        load_detector(trained, "cpu"), np.concatenate((discs(300, 0, 11), discs(300, 1, 12)))
+    )
+    assert roc_auc_score(np.repeat([0, 1], 300), scores) > 0.95
+
+
+def test_same_input_same_bytes(tmp_path):
+    first, again = (
+        train_detector(*train_and_validation(), SHORT, tmp_path / name, "cpu") for name in "ab"
+    )
+    assert weights_digest(first) == weights_digest(again)
+    assert (first / "detector.json").read_bytes() == (again / "detector.json").read_bytes()
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_interrupted_training_goes_on_to_the_same_bytes(tmp_path, monkeypatch, ensemble):
+    config = SHORT.model_copy(update={"ensemble": ensemble})
+    whole = train_detector(*train_and_validation(), config, tmp_path / "whole", "cpu")
+    monkeypatch.setattr(verb, "SECONDS_BETWEEN_STATES", 0.0)
+    steps = []
+
+    def killed(train, plan, config, seed):
+        steps.append(seed[1:])
+        if len(steps) == 6 * ensemble - 2:
+            raise KeyboardInterrupt
+        return draw_batch(train, plan, config, seed)
+
+    monkeypatch.setattr(verb, "draw_batch", killed)
+    for _ in range(2):
+        try:
+            train_detector(*train_and_validation(), config, tmp_path / "killed", "cpu")
+        except KeyboardInterrupt:
+            assert not (tmp_path / "killed" / "detector.json").exists()
+    assert steps.count((ensemble - 1, 3)) == 2  # only the step that was cut short is done again
+    assert len(steps) == 6 * ensemble + 1
+    assert weights_digest(whole) == weights_digest(tmp_path / "killed")
+    assert sorted(p.name for p in (tmp_path / "killed").iterdir()) == [
+        "detector.json",
+        "model.safetensors",
+    ]
+
+
+def test_state_of_another_configuration_is_not_gone_on_with(tmp_path, monkeypatch):
+    out = tmp_path / "d"
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "calibrate", lambda *_: 1 / 0)  # dies after training
+        with pytest.raises(ZeroDivisionError):
+            train_detector(*train_and_validation(), SHORT, out, "cpu")
+    assert (out / "training-0.safetensors").exists()
+    other = SHORT.model_copy(update={"seed": 2})
+    train_detector(*train_and_validation(), other, out, "cpu")
+    fresh = train_detector(*train_and_validation(), other, tmp_path / "fresh", "cpu")
+    assert weights_digest(out) == weights_digest(fresh)
+
+
+def test_batches_hold_the_configured_shares():
+    train, _ = train_and_validation()
+    config = CONFIG.model_copy(
+        update={"batch": 100, "positive_fraction": 0.2, "synthetic_share": 0.75,
+                "synthetic_negative_share": 0.25}
+    )  # fmt: skip
+    plan = batch_plan(train, config)
+    assert [(count, label) for _, count, label in plan] == [(5, 1), (15, 1), (60, 0), (20, 0)]
+    assert [set(train.synthetic[rows]) for rows, _, _ in plan] == [{False}, {True}] * 2
+    assert [set(train.labels[rows]) for rows, _, _ in plan] == [{1}, {1}, {0}, {0}]
+
+
+def test_a_kind_that_is_missing_is_replaced():
+    real_only = join(examples(20, 0, False, 1), examples(3, 1, False, 2))
+    assert [(c, label) for _, c, label in batch_plan(real_only, CONFIG)] == [(10, 1), (22, 0)]
+    no_listed = join(examples(20, 0, False, 1), examples(3, 1, True, 2))
+    assert [(c, label) for _, c, label in batch_plan(no_listed, CONFIG)] == [(10, 1), (22, 0)]
+
+
+def test_no_positive_is_an_error(tmp_path):
+    with pytest.raises(BadInput, match=r"no positive to train on.*'discovery synthesize'"):
+        train_detector(examples(9, 0, False, 1), examples(9, 0, False, 2), CONFIG, tmp_path)
+
+
+def test_no_real_negative_is_an_error(tmp_path):
+    with pytest.raises(BadInput, match="no real negative to train on"):
+        train_detector(examples(9, 1, True, 1), examples(9, 0, False, 2), CONFIG, tmp_path)
+
+
+def test_verb_assembles_from_stores(tmp_path):
+    rows = [
+        {"object_id": f"{split}-{label}-{i}", "image": png(p), "crop": 1.0, "split": split}
+        for split, seed in (("train", 1), ("validation", 2), ("search", 3))
+        for label, count in ((0, 50), (1, 5))
+        for i, p in enumerate(discs(count, label, seed))
+    ]
+    write_shard(rows, tmp_path / "cutouts" / "00000.parquet")
+    dreamt = [
+        {"object_id": f"s{label}{i}", "image": png(p), "crop": 1.0, "split": "train",
+         "label": label}
+        for label in (0, 1)
+        for i, p in enumerate(discs(16, label, 4))
+    ]  # fmt: skip
+    write_shard(dreamt, tmp_path / "synthetic" / "00000.parquet")
+    ids = [r["object_id"] for r in rows if "-1-" in r["object_id"]]
+    known = pd.DataFrame(
+        {"object_id": ids, "in_training": [not i.startswith("search") for i in ids]}
+    )
+    stores = [CutoutStore(tmp_path / "cutouts")]
+    synthetic = CutoutStore(tmp_path / "synthetic")
+    out = run(stores, synthetic, known, SHORT, tmp_path / "mixed", "cpu")
+    card = load_detector(out, "cpu").card
+    assert card["trained"] == {
+        "real_positives": 5, "real_negatives": 50,
+        "synthetic_positives": 14, "synthetic_negatives": 16,
+    }  # fmt: skip
+    assert (card["validation"]["positives"], card["validation"]["synthetic_positives"]) == (5, 2)
+    alone = run(stores, None, known, SHORT, tmp_path / "real-only", "cpu")
+    assert load_detector(alone, "cpu").card["trained"]["synthetic_positives"] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"netwrok": "x"}, {"positive_fraction": 1.5}, {"steps": 0}])
+def test_configuration_refuses(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        DetectorConfig(**wrong)
+
+
+def test_every_setting_says_what_it_is():
+    fields = DetectorConfig.model_fields | type(CONFIG.augment).model_fields
+    assert [n for n, f in fields.items() if not f.description and n != "augment"] == []
