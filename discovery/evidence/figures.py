@@ -16,14 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from discovery.evidence import words
 from discovery.evidence.judge import Judgement
 from discovery.evidence.metrics import Bin, Proportion, wilson
-from discovery.evidence.words import trained_on
 from discovery.files import writing
 
 DPI = 150
 SIZE_INCHES = (5.4, 3.7)
-PROBABILITY_TICKS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+PROBABILITY_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 LOWEST_CONTRAST = 0.3
 
 
@@ -123,9 +123,25 @@ def _axes(size: tuple[float, float] = SIZE_INCHES) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def _legend_above(axes: Axes) -> None:
+    # Above the axes it can hide no data, wherever the data happen to lie.
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
 def _logit(probability) -> np.ndarray:
     p = np.clip(np.asarray(probability, float), 1e-6, 1 - 1e-6)
     return np.log(p / (1 - p))
+
+
+def _readable_ticks(low: float, high: float) -> list[float]:
+    """The round probabilities on the axis that leave each other room for their labels."""
+    shown: list[float] = []
+    for p in PROBABILITY_TICKS:
+        place = _logit(p)
+        apart = not shown or place - _logit(shown[-1]) >= 0.1 * (high - low)
+        if low <= place <= high and apart:
+            shown.append(p)
+    return shown
 
 
 def _tick(probability: float) -> str:
@@ -156,14 +172,14 @@ def score_histogram(
         color=theme.ink,
         linestyle=(0, (4, 2)),
         linewidth=1.2,
-        label=f"frozen threshold {threshold:.3g}",
+        label=f"frozen threshold {words.probability(threshold)}",
     )
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.6)
-    shown = [p for p in PROBABILITY_TICKS if edges[0] <= _logit(p) <= edges[-1]]
+    shown = _readable_ticks(edges[0], edges[-1])
     axes.set_xticks(_logit(shown), [_tick(p) for p in shown])
     axes.set(xlabel="calibrated probability (log-odds scale)", ylabel="objects per bin")
-    axes.legend(loc="upper right")
+    _legend_above(axes)
     return figure
 
 
@@ -207,7 +223,7 @@ def precision_recall(theme: Theme, judgements: Sequence[Judgement]) -> Figure:
     else:
         axes.set(yscale="log", ylim=(None, 1.2), ylabel="purity, all others taken for false")
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.legend(loc="best")
+    _legend_above(axes)
     return figure
 
 
@@ -230,7 +246,7 @@ def _precision_curve(axes: Axes, judgement: Judgement, colour: str, line: str) -
         line,
         color=colour,
         drawstyle="steps-pre",
-        label=trained_on(judgement.variant),
+        label=words.trained_on(judgement.variant),
     )
     axes.fill_between(
         recall,
@@ -343,7 +359,7 @@ def completeness_by_contrast(theme: Theme, judgements: Sequence[Judgement]) -> F
             color=colour,
             markersize=7,
             capsize=3,
-            label=trained_on(judgement.variant),
+            label=words.trained_on(judgement.variant),
         )
     _contrast_rug(axes, theme, judgements[0])
     _stands_out_line(axes, theme, judgements[0].stands_out)
@@ -355,7 +371,7 @@ def completeness_by_contrast(theme: Theme, judgements: Sequence[Judgement]) -> F
     )
     axes.set_xlim(left=LOWEST_CONTRAST * 0.85)
     axes.xaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    _legend_above(axes)
     return figure
 
 
@@ -387,7 +403,7 @@ def sample_sheet(theme: Theme, rows: Sequence[SampleRow], columns: int = 8) -> F
         share = 0.28 / (7.2 / columns + 0.28)
         axes = figure.add_axes((0, 1 - (i + 1) * height, 1, height * (1 - share)))
         axes.imshow(_strip(row.images[:columns], columns, theme), interpolation="nearest")
-        axes.set_title(row.label, loc="left", fontsize=10.5, pad=4, x=0.004)
+        axes.set_title(row.label, loc="left", fontsize=10.5, pad=4, x=0.004, parse_math=False)
         axes.axis("off")
     return figure
 

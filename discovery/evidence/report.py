@@ -179,8 +179,15 @@ def _environment() -> jinja2.Environment:
         "proportion": words.proportion,
         "percent": words.percent,
         "duration": duration,
+        "trained_on": words.trained_on,
+        "together": together,
     }
     return environment
+
+
+def together(text: str) -> str:
+    """Keep a number and its percent sign on one line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def duration(seconds: float) -> str:
@@ -215,7 +222,11 @@ def _tiles(judgement: Judgement) -> list[tuple[str, str, str]]:
     """(label, large number, small print)."""
     tiles = [
         ("searched", f"{judgement.searched:,}", _unreadable(judgement)),
-        ("candidates", f"{judgement.candidates:,}", f"probability ≥ {judgement.threshold:.3g}"),
+        (
+            "candidates",
+            f"{judgement.candidates:,}",
+            f"probability ≥ {words.probability(judgement.threshold)}",
+        ),
     ]
     if judgement.basis == "truth":
         tiles.append(_proportion_tile("purity", judgement.purity))
@@ -240,7 +251,7 @@ def _comparison(first: Judgement, second: Judgement | None) -> list[tuple[str, l
     judgements = [first] if second is None else [first, second]
     rows = [
         ("Candidates", lambda j: f"{j.candidates:,}"),
-        ("Frozen threshold (probability)", lambda j: f"{j.threshold:.3g}"),
+        ("Frozen threshold (probability)", lambda j: f"{words.probability(j.threshold)}"),
     ]
     if first.basis == "truth":
         rows += [
@@ -323,8 +334,8 @@ CAPTIONS = {
         "up and right is better. Shading is the 95 % interval of the purity.",
     ),
     "reliability": (
-        "Do the probabilities mean what they say?",
-        "Points on the dashed line keep their promise: of objects given 10 %, one in ten is true. "
+        "Whether probabilities keep their promise",
+        "Points on the dashed line do: of objects given 10 %, one in ten is true. "
         "Above it the detector is too modest, below it too sure. Numbers are objects in the bin; "
         "triangles are upper limits where none was true.",
     ),
@@ -347,7 +358,7 @@ def _alt(name: str, inputs: ReportInputs) -> str:
     judgement = inputs.judgement
     told = {
         "scores": f"Histogram of {judgement.searched:,} probabilities; {judgement.candidates:,} "
-        f"lie at or above the threshold {judgement.threshold:.3g}.",
+        f"lie at or above the threshold {words.probability(judgement.threshold)}.",
         "precision-recall": "Precision–recall curves; area "
         f"{words.estimate(judgement.auprc)} for the main search.",
         "reliability": f"Reliability diagram with {len(judgement.reliability)} bins of "

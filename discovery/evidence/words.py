@@ -1,6 +1,6 @@
 """A judgement in words: the same sentences on the terminal and in the report."""
 
-from discovery.evidence.judge import Judgement, Target, compare
+from discovery.evidence.judge import Judgement, Target
 from discovery.evidence.metrics import Estimate, Paired, Proportion
 
 VARIANT_NAMES = {"mixed": "real and synthetic cutouts", "real-only": "real cutouts only"}
@@ -10,6 +10,11 @@ def percent(value: float) -> str:
     """A fraction as a percentage with the digits that a reader can use."""
     shown = 100 * value
     return f"{shown:.2g} %" if 0 < shown < 1 else f"{shown:.0f} %"
+
+
+def probability(value: float) -> str:
+    """A probability to three digits, also where only the distance from 1 tells anything."""
+    return f"1 − {1 - value:.1g}" if 0.9995 <= value < 1 else f"{value:.3g}"
 
 
 def proportion(p: Proportion) -> str:
@@ -46,7 +51,7 @@ def verdict(judgement: Judgement, quarry: str, beside: Judgement | None = None) 
     """
     sentences = [
         f"{judgement.searched:,} cutouts were searched for {quarry}; {judgement.candidates:,} are "
-        f"candidates at the frozen threshold (probability ≥ {judgement.threshold:.3g})."
+        f"candidates at the frozen threshold (probability ≥ {probability(judgement.threshold)})."
     ]
     tell = _with_truth if judgement.basis == "truth" else _with_known
     sentences += tell(judgement, quarry)
@@ -83,6 +88,8 @@ def _with_known(judgement: Judgement, quarry: str) -> list[str]:
 
 def rank_list(judgement: Judgement) -> str:
     """Ranks of the targets, best first, the unreadable last: '3, 17, 240, not read'."""
+    if not judgement.targets:
+        return "none to rank"
     return ", ".join(
         "not read" if target.rank is None else f"{target.rank:,}" for target in judgement.targets
     )
@@ -98,11 +105,9 @@ def _beside(judgement: Judgement, beside: Judgement) -> str:
             f"{start}, completeness {proportion(beside.completeness)}, ranks "
             f"{rank_list(beside)}, AUROC {estimate(beside.auroc)}."
         )
-    standing = compare(judgement, beside, standing_out=True)
     return (
         f"{start}, purity {proportion(beside.purity)}, completeness "
-        f"{proportion(beside.completeness_standing_out)} of those that stand out. "
-        + difference(standing)
+        f"{proportion(beside.completeness_standing_out)} of those that stand out."
     )
 
 
@@ -113,18 +118,21 @@ def difference(pair: Paired) -> str:
     return (
         f"Object by object: both found {pair.both}, only the first {pair.only_first}, only the "
         f"second {pair.only_second}, neither {pair.neither}; completeness differs by "
-        f"{100 * pair.difference:+.0f} points (95 % interval {100 * pair.low:+.0f} to "
-        f"{100 * pair.high:+.0f}, McNemar p = {pair.p_value:.2g})."
+        f"{_points(pair.difference)} points (95 % interval {_points(pair.low)} to "
+        f"{_points(pair.high)}, McNemar p = {pair.p_value:.2g})."
     )
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.0f}".replace("-", "−")
 
 
 def why_missed(target: Target, judgement: Judgement) -> str:
     """Why an object that was to be found is no candidate."""
     if target.rank is None:
         return target.status
-    below = f"probability {target.probability:.3g} is below the threshold {judgement.threshold:.3g}"
     if target.contrast is None or judgement.stands_out is None:
-        return below
+        return "scored below the threshold"
     if target.contrast < judgement.stands_out:
-        return f"its lane does not stand out (contrast {target.contrast:.1f}); {below}"
-    return f"its lane stands out (contrast {target.contrast:.1f}), but {below}"
+        return "its lane does not stand out from the noise; scored below the threshold"
+    return "its lane stands out, yet it scored below the threshold"
