@@ -1,7 +1,7 @@
 """A disc of dust in front of, inside and behind the light of a galaxy.
 
 The stars of a spheroid with a modified Hubble profile are spread along a line of sight at
-projected radius R as j(z) ∝ (R'² + z²)^(-3/2), R'² = R² + a² (Binney & Tremaine 2008, eq. 2.53).
+projected radius R as j(z) ∝ (R'² + z²)^(-3/2), R'² = R² + a² (Binney & Tremaine 2008, section 2.2).
 The part of their light that lies farther than depth z (towards the observer is negative) is
 
     f(z) = ½ (1 - z / √(R'² + z²))
@@ -11,8 +11,8 @@ w = (1 - 2f) / √(1 - (1 - 2f)²) times R'. Each slice is dimmed by the dust in
 screen (light behind dimmed, light in front not) is the limit of a thin disc.
 """
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 import astropy.units as u
 import numpy as np
@@ -100,14 +100,18 @@ def _slice_position(fraction):
 
 def _column(dust, along, across, z):
     """τ_V between successive depths z (first axis), (len(z) - 1, ny, nx)."""
+    return dust.tau_v / _largest_column(dust) * _unit_column(dust, along, across, z)
+
+
+def _unit_column(dust, along, across, z):
+    """As `_column`, for a density of 1 per unit area of the plane."""
     i = np.radians(min(dust.inclination, MAX_INCLINATION))
     middle = 0.5 * (z[1:] + z[:-1])
     in_plane = across * np.cos(i) + middle * np.sin(i)
     warp = dust.warp * along * np.abs(along) / dust.r_out**2
     height = (across * np.sin(i) - warp - z * np.cos(i)) / dust.height
     crossed = ndtr(height[:-1]) - ndtr(height[1:])
-    density = _surface_density(dust, along, in_plane)
-    return dust.tau_v / _largest_column(dust) * density * crossed / np.cos(i)
+    return _surface_density(dust, along, in_plane) * crossed / np.cos(i)
 
 
 def _surface_density(dust, along, in_plane):
@@ -129,14 +133,10 @@ def _patches(dust, along, in_plane):
     return np.exp(dust.patchiness * sum_of_waves)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _largest_column(dust: DustDisc) -> float:
-    """Largest column of the unpatched, unwarped ring on its minor axis, for unit density."""
-    i = np.radians(min(dust.inclination, MAX_INCLINATION))
-    across = np.linspace(0, dust.r_out, 61)[:, None]
-    z = np.linspace(-1.5, 1.5, 601) * dust.r_out + across * np.tan(i) * (np.tan(i) < 3)
-    height = (across * np.sin(i) - z * np.cos(i)) / dust.height
-    plain = DustDisc(1.0, dust.r_in, dust.r_out, dust.height, dust.inclination, 0.0)
-    density = _surface_density(plain, 0.0, across * np.cos(i) + z * np.sin(i))
-    layer = np.exp(-0.5 * height**2) / (np.sqrt(2 * np.pi) * dust.height)
-    return float(np.trapezoid(density * layer, z, axis=1).max())
+    """Largest column of the unpatched, unwarped ring along its minor axis, for unit density."""
+    across = np.linspace(0, dust.r_out, 61)[None, :]
+    z = np.linspace(-1.2, 1.2, 601)[:, None] * dust.r_out * np.ones_like(across)
+    plain = replace(dust, warp=0.0, patchiness=0.0)
+    return float(_unit_column(plain, 0.0, across, z).sum(axis=0).max())

@@ -66,7 +66,7 @@ class Sersic(Component):
 
 @dataclass(frozen=True)
 class EdgeOnDisc(Component):
-    """Exponential disc seen from the side (van der Kruit & Searle 1981, A&A 95, 105, eq. 5).
+    """Exponential disc seen from the side (van der Kruit & Searle 1981, A&A 95, 105).
 
     `size` is the radial scale length h; the vertical scale height z0 is `q` h.
     """

@@ -3,7 +3,7 @@
 Nothing here renders: an object is a handful of numbers that follow from (seed, index).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,7 +36,8 @@ SPIKES_FLUX_NMGY = 1500.0  # r = 14.6
 # Optical depth in V through a quarry's lane where it is deepest, log-uniform: at 10 the near side
 # of a ring is opaque, at 0.1 nobody can see it.
 TAU_V_RANGE = (0.1, 10.0)
-# g - r and r - i at redshift 0: old stars, a disc, young arms (Strateva et al. 2001, AJ 122, 1861).
+# g - r and r - i at redshift 0 of old stars, a disc and young arms: near those of E, Scd and
+# star-forming galaxies (Fukugita, Shimasaku & Ichikawa 1995, PASP 107, 945).
 OLD, DISC, YOUNG = (0.74, 0.37), (0.45, 0.25), (0.2, 0.1)
 
 
@@ -76,16 +77,18 @@ def draw(rng: np.random.Generator, quarry_fraction: float) -> Drawn:
     is_quarry = rng.random() < quarry_fraction
     kinds, shares = list(POPULATIONS), np.array(list(POPULATIONS.values()))
     kind = QUARRY if is_quarry else rng.choice(kinds, p=shares / shares.sum())
-    r_mag = _magnitude(rng)
+    # the discs whose lanes volunteers could resolve are the nearer, brighter ones
+    near = kind == "dusty edge-on"
+    r_mag = _magnitude(rng) - 0.7 * near
     early = kind in EARLY_TYPES or kind == QUARRY
-    r90 = _petrosian_r90(rng, r_mag, early)
+    r90 = _petrosian_r90(rng, r_mag, early) * (1.3 if near else 1.0)
     z = float(np.clip(rng.lognormal(np.log(0.075), 0.45), 0.01, 0.25))
     make = _MAKERS[kind]
     galaxy, dust, look = make(rng, _flux(r_mag), r90, z)
     others = _neighbours(rng, r90)
     blemishes = _blemishes(rng, r90)
     if any(b.kind == "missing band" for b in blemishes):
-        look = Look(**{**look.__dict__, "artefact": 0.3})
+        look = replace(look, artefact=0.3)
     seeing = float(np.clip(rng.lognormal(np.log(1.3), 0.12), 0.95, 2.0))
     scene = Scene(tuple(galaxy), tuple(others), dust, tuple(blemishes), r90, seeing)
     return Drawn(str(kind), z, r_mag, scene, look)
@@ -115,7 +118,7 @@ def _bands(rng, r_flux, colour, z, scatter=0.04):
 
 
 def _half_light(r90):
-    """Half-light radius: petrosian R90 is about 2.3 of them for n = 1 and n = 4 alike."""
+    """Half-light radius: petrosian R90 is 2.27 of them for n = 1, 2.39 of them for n = 4."""
     return r90 / 2.3
 
 
@@ -215,7 +218,7 @@ def _side_on(rng, flux, r90, z, dusty):
     """A disc from the side, with a bulge from none to a Sombrero's."""
     angle, h = rng.uniform(0, 180), r90 / 2.9
     bulge = float(rng.beta(1.2, 2.5))
-    thick = rng.uniform(0.12, 0.25)
+    thick = rng.uniform(0.24, 0.38) if dusty else rng.uniform(0.12, 0.28)
     disc_colour = tuple(np.average([DISC, OLD], axis=0, weights=[1 - bulge, 0.3 + bulge]))
     q = rng.uniform(0.5, 0.85)
     parts = [
@@ -226,14 +229,23 @@ def _side_on(rng, flux, r90, z, dusty):
     look = Look(roundness=0.2 + 0.3 * bulge, edge_on=0.95, bulge=bulge, boxy=rng.random() ** 4)
     if not dusty:
         return parts, None, look
-    tau_v, inclination = float(np.exp(rng.uniform(*np.log((0.6, 6))))), rng.uniform(83, 90)
     dust = DustDisc(
-        tau_v=tau_v, r_in=0.0, r_out=float(h * rng.uniform(1.8, 3.0)),
-        height=float(h * thick * rng.uniform(0.15, 0.35)), inclination=float(inclination),
-        angle=angle, warp=float(h * rng.normal(0, 0.03)), patchiness=float(rng.uniform(0, 0.4)),
+        tau_v=float(np.exp(rng.uniform(*np.log((2.0, 20.0))))),
+        r_in=0.0,
+        r_out=float(h * rng.uniform(2.2, 3.5)),
+        height=float(h * thick * rng.uniform(0.2, 0.4)),
+        inclination=float(rng.uniform(83, 89)),
+        angle=angle,
+        warp=float(h * rng.normal(0, 0.03)),
+        patchiness=float(rng.uniform(0, 0.4)),
         phases=tuple(rng.uniform(0, 2 * np.pi, 4).tolist()),
-    )  # fmt: skip
-    return parts, dust, Look(**{**look.__dict__, "lane": 1 - np.exp(-tau_v)})
+    )
+    return parts, dust, replace(look, lane=_lane_visibility(dust))
+
+
+def _lane_visibility(dust):
+    """Chance that a volunteer notices the lane of an edge-on disc, without rendering it."""
+    return float((1 - np.exp(-dust.tau_v / 3)) * dust.height**2 / (dust.height**2 + 0.2**2))
 
 
 def _edge_on(rng, flux, r90, z):
@@ -260,7 +272,7 @@ def _merger(rng, flux, r90, z):
         angle = np.degrees(where) + 180 * k + rng.normal(0, 30)
         parts.append(Arc(_bands(rng, 0.07 * flux, colour, z), 0, 0, rng.uniform(0.5, 1), angle,
                          0.9 * r90, 0.09 * r90, rng.uniform(60, 140)))  # fmt: skip
-    return parts, None, Look(**{**look.__dict__, "merger": 0.8, "disturbed": 0.15 + 0.15 * tails})
+    return parts, None, replace(look, merger=0.8, disturbed=0.15 + 0.15 * tails)
 
 
 def _ring(rng, flux, r90, z):
@@ -268,7 +280,7 @@ def _ring(rng, flux, r90, z):
     share = rng.uniform(0.25, 0.45)
     parts.append(Arc(_bands(rng, share * flux, YOUNG, z), 0, 0, look.roundness, parts[0].angle,
                      r90 * rng.uniform(0.5, 0.8), r90 * rng.uniform(0.06, 0.1)))  # fmt: skip
-    return parts, None, Look(**{**look.__dict__, "ring": 0.85})
+    return parts, None, replace(look, ring=0.85)
 
 
 def _irregular(rng, flux, r90, z):
@@ -305,7 +317,7 @@ _MAKERS = {
 
 
 def _neighbours(rng, r90):
-    """Field stars and galaxies: about one in eight square arcminutes per tenth, fainter than 15."""
+    """Stars and galaxies of the field, 14 per arcmin² down to 22; few lie on the galaxy."""
     half = FIELD_IN_R90 * r90 / 2
     others = []
     for _ in range(rng.poisson(14 * (2 * half / 60) ** 2)):
@@ -325,8 +337,8 @@ def _neighbours(rng, r90):
 def _foreground_star(rng, flux, x, y):
     """A star on the stellar locus; a bright one has a halo and the spikes of the spider."""
     g_r = rng.uniform(0.2, 1.3)
-    red_dwarf = rng.random() < 0.35
-    colour = (1.4, rng.uniform(0.6, 1.5)) if red_dwarf else (g_r, 0.42 * g_r - 0.07)
+    red_dwarf = rng.random() < 0.2
+    colour = (1.4, rng.uniform(0.6, 1.2)) if red_dwarf else (g_r, 0.42 * g_r - 0.07)
     bands = _bands(rng, flux, colour, 0, 0.03)
     star = [Point(bands, x, y, 1, 0)]
     if flux > SPIKES_FLUX_NMGY:

@@ -13,6 +13,8 @@ from discovery.surveys.mock.light import Component, Point
 
 PIXEL_ARCSEC = 0.396
 FIELD_IN_R90 = 4.24
+# Light is laid out at half a pixel where that is affordable; larger galaxies are resolved anyway.
+OVERSAMPLED_UP_TO = 110
 # Per band g, r, i. Electrons per nanomaggy in 53.9 s and sky (mag / arcsec²) from the photometric
 # zero points, gains and sky levels typical of SDSS frames (Stoughton et al. 2002, AJ 123, 485;
 # Gunn et al. 1998, AJ 116, 3040); read noise and dark current as electrons per pixel.
@@ -28,7 +30,8 @@ SEEING_RATIO = (1.055, 1.0, 0.96)
 class Blemish:
     """What a telescope, not the sky, puts on an image.
 
-    kind: 'trail' (a satellite, seen in one band), 'gap' (a dead line) or 'missing band'.
+    kind: 'trail' (a satellite, seen in one band only because SDSS exposes its bands one after
+    another), 'gap' (a dead line across all bands) or 'missing band'.
     """
 
     kind: str
@@ -58,18 +61,18 @@ def frame_pixels(scene: Scene) -> int:
 
 def noiseless(scene: Scene, dusty: bool = True) -> np.ndarray:
     """The sky as the telescope sees it, without noise; `dusty=False` leaves the dust out."""
-    n, over = frame_pixels(scene), 2 if frame_pixels(scene) <= 110 else 1
+    n = frame_pixels(scene)
+    over = 2 if n <= OVERSAMPLED_UP_TO else 1
     padded = fft.next_fast_len((n + 16) * over, real=True)
-    x, y = _grid(padded, PIXEL_ARCSEC / over)
+    start = (padded - n * over) // 2
+    x, y = _grid(padded, start + over * (n - 1) / 2, PIXEL_ARCSEC / over)
     light = np.zeros((3, padded, padded), np.float32)
     for component in scene.galaxy + scene.others:
         dust = scene.dust if dusty and component in scene.galaxy else None
         _add(light, component, dust, x, y)
-    light *= PIXEL_ARCSEC**2
-    blurred = _convolve(light, scene.seeing_arcsec, over)
-    start = (padded - n * over) // 2 + over // 2
-    frame = blurred[:, start : start + n * over : over, start : start + n * over : over]
-    return frame[:, :n, :n]
+    blurred = _convolve(light * PIXEL_ARCSEC**2, scene.seeing_arcsec, over)
+    seen = slice(start, start + n * over, over)
+    return blurred[:, seen, seen]
 
 
 def observe(scene: Scene, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -86,8 +89,9 @@ def observe(scene: Scene, frame: np.ndarray, rng: np.random.Generator) -> np.nda
     return observed
 
 
-def _grid(n, step):
-    axis = (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(step)
+def _grid(n, centre, step):
+    """x and y (arcsec) of an n × n grid whose origin is at index `centre`."""
+    axis = (np.arange(n, dtype=np.float32) - np.float32(centre)) * np.float32(step)
     return np.meshgrid(axis, axis)
 
 
@@ -135,7 +139,7 @@ def _add_point(light, star, x, y):
 def transfer(n: int, step_arcsec: float, seeing_arcsec: float) -> np.ndarray:
     """Fourier transform of PSF and pixel on an n × n grid, (n, n // 2 + 1) float32.
 
-    SDSS describes its PSF as two Gaussians (Stoughton et al. 2002, section 4.3); here the wider
+    SDSS describes its PSF as two Gaussians (Stoughton et al. 2002); here the wider
     one holds a tenth of the light at three times the width.
     """
     ky = 2 * np.pi * np.fft.fftfreq(n, step_arcsec).astype(np.float32)
@@ -157,7 +161,7 @@ def _convolve(light, seeing_arcsec, over):
 
 def _mark(frame, blemish):
     n = frame.shape[-1]
-    x, y = _grid(n, PIXEL_ARCSEC)
+    x, y = _grid(n, (n - 1) / 2, PIXEL_ARCSEC)
     a = np.radians(blemish.angle)
     distance = np.cos(a) * y - np.sin(a) * x - blemish.offset_arcsec
     if blemish.kind == "trail":
