@@ -176,8 +176,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "proportion": words.proportion,
         "percent": words.percent,
+        "probability": words.probability,
         "duration": duration,
         "trained_on": words.trained_on,
         "together": together,
@@ -445,7 +445,7 @@ def _target_table(judgement: Judgement, beside: Judgement | None) -> list[dict]:
         {
             "target": target,
             "beside": other.get(target.object_id),
-            "why": "" if target.found else words.why_missed(target, judgement),
+            "outcome": words.outcome(target, judgement),
         }
         for target in order
     ]

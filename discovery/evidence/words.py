@@ -127,12 +127,14 @@ def _points(difference: float) -> str:
     return f"{100 * difference:+.0f}".replace("-", "−")
 
 
-def why_missed(target: Target, judgement: Judgement) -> str:
-    """Why an object that was to be found is no candidate."""
+def outcome(target: Target, judgement: Judgement) -> str:
+    """What became of an object that was to be found, and if it was missed, why."""
+    if target.found:
+        return "found"
     if target.rank is None:
-        return target.status
+        return f"missed: {target.status}"
     if target.contrast is None or judgement.stands_out is None:
-        return "scored below the threshold"
+        return "missed: scored below the threshold"
     if target.contrast < judgement.stands_out:
-        return "its lane does not stand out from the noise; scored below the threshold"
-    return "its lane stands out, yet it scored below the threshold"
+        return "missed: lane too faint to stand out"
+    return "missed, though it stands out"

@@ -80,11 +80,11 @@ def test_the_unreadable_is_missed_and_says_why():
     missed = {t.object_id: t for t in judged().missed}
     assert set(missed) == {"f", "h", "i"}
     assert (missed["i"].rank, missed["i"].probability) == (None, None)
-    reasons = {i: words.why_missed(t, judged()) for i, t in missed.items()}
+    reasons = {i: words.outcome(t, judged()) for i, t in missed.items()}
     assert reasons == {
-        "f": "its lane stands out, yet it scored below the threshold",
-        "h": "its lane does not stand out from the noise; scored below the threshold",
-        "i": "unreadable: damaged",
+        "f": "missed, though it stands out",
+        "h": "missed: lane too faint to stand out",
+        "i": "missed: unreadable: damaged",
     }
 
 
