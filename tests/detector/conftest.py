@@ -1,8 +1,8 @@
 import pytest
 import torch
-from detector_toy import CONFIG, train_and_validation
 
 from discovery.detector.train import train_detector
+from tests.detector.toy import CONFIG, train_and_validation
 
 
 @pytest.fixture(scope="session")

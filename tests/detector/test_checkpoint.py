@@ -3,10 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-from detector_toy import SIZE, discs
 
 from discovery.detector.checkpoint import load_detector
 from discovery.errors import BadInput
+from tests.detector.toy import SIZE, discs
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from detector_toy import SIZE, discs, png
 
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector.examples import labels_of, real_examples, synthetic_examples
 from discovery.errors import BadInput
+from tests.detector.toy import SIZE, discs, png
 
 
 def known(**in_training):

@@ -1,12 +1,12 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from detector_toy import discs, png
 
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector import score
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_shard, score_store
+from tests.detector.toy import discs, png
 
 
 @pytest.fixture

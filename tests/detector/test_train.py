@@ -3,17 +3,19 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
-from detector_toy import CONFIG, discs, examples, png, train_and_validation
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from discovery.cutouts import CutoutStore, write_shard
+from discovery.detector import fit
 from discovery.detector import train as verb
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.config import DetectorConfig
 from discovery.detector.examples import join
-from discovery.detector.train import batch_plan, draw_batch, run, score_pixels, train_detector
+from discovery.detector.fit import batch_plan, draw_batch
+from discovery.detector.train import run, score_pixels, train_detector
 from discovery.errors import BadInput
+from tests.detector.toy import CONFIG, discs, examples, png, train_and_validation
 
 SHORT = CONFIG.model_copy(update={"steps": 6})
 
@@ -41,7 +43,7 @@ def test_same_input_same_bytes(tmp_path):
 def test_interrupted_training_goes_on_to_the_same_bytes(tmp_path, monkeypatch, ensemble):
     config = SHORT.model_copy(update={"ensemble": ensemble})
     whole = train_detector(*train_and_validation(), config, tmp_path / "whole", "cpu")
-    monkeypatch.setattr(verb, "SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr(fit, "SECONDS_BETWEEN_STATES", 0.0)
     steps = []
 
     def killed(train, plan, config, seed):
@@ -50,7 +52,7 @@ def test_interrupted_training_goes_on_to_the_same_bytes(tmp_path, monkeypatch, e
             raise KeyboardInterrupt
         return draw_batch(train, plan, config, seed)
 
-    monkeypatch.setattr(verb, "draw_batch", killed)
+    monkeypatch.setattr(fit, "draw_batch", killed)
     for _ in range(2):
         try:
             train_detector(*train_and_validation(), config, tmp_path / "killed", "cpu")
