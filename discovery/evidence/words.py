@@ -136,5 +136,5 @@ def outcome(target: Target, judgement: Judgement) -> str:
     if target.contrast is None or judgement.stands_out is None:
         return "missed: scored below the threshold"
     if target.contrast < judgement.stands_out:
-        return "missed: lane too faint to stand out"
+        return "missed: lane too faint"
     return "missed, though it stands out"

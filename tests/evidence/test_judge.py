@@ -83,7 +83,7 @@ def test_the_unreadable_is_missed_and_says_why():
     reasons = {i: words.outcome(t, judged()) for i, t in missed.items()}
     assert reasons == {
         "f": "missed, though it stands out",
-        "h": "missed: lane too faint to stand out",
+        "h": "missed: lane too faint",
         "i": "missed: unreadable: damaged",
     }
 
