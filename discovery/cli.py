@@ -69,7 +69,7 @@ def _open_run(run_file: Path, runs: Path):
 @RUN_FILE
 @RUNS
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it may take.")
-@click.option("--redo", multiple=True, metavar="STEP", help="Do STEP and what follows from it anew.")
+@click.option("--redo", multiple=True, metavar="STEP", help="Do STEP and all after it anew.")
 @explained
 def run_command(run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...]) -> None:
     """Take the whole walk of RUN.toml; steps that are done are not done twice.
@@ -77,13 +77,15 @@ def run_command(run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...]
     A run that was stopped, also by kill -9, goes on with the same command.
     """
     from discovery import pipeline
+    from discovery.report import closing_words
 
     run = _open_run(run_file, runs)
     if dry_run:
-        click.echo(pipeline.describe_plan(run, redo))
+        click.echo(pipeline.describe_plan(run))
         return
     pipeline.walk(run, redo=redo)
-    click.echo(pipeline.summary(run))
+    if run.config.synthesis is not None:
+        click.echo(closing_words(run))
 
 
 def _step_command(name: str, help_text: str) -> None:
@@ -124,18 +126,21 @@ _step_command("report", "Judge the search and write report/index.html.")
     "prompts",
     multiple=True,
     required=True,
-    help="e.g. 'sdss, in-between round galaxy, {dust lane:1.3}'; may be repeated.",
+    help="e.g. 'mock, in-between round galaxy, {dust lane:1.3}'; may be repeated.",
 )
 @click.option("--count", default=64, show_default=True, help="Images per prompt.")
-@click.option("--steps", default=None, type=int, help="Sampling steps.")
-@click.option("--guidance", default=None, type=float, help="Classifier-free guidance; 1 is none.")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--steps", default=12, show_default=True, help="Sampling steps.")
+@click.option("--guidance", default=2.5, show_default=True, help="1 follows the caption loosely.")
+@click.option("--seed", default=1, show_default=True, help="Decides every image.")
 @OUT
 @DEVICE
 @explained
 def synthesize(generator, prompts, count, steps, guidance, seed, out, device) -> None:
-    """Have GENERATOR (a folder, or `shipped`) dream cutouts into a store, with a sheet to look at."""
-    from discovery.steps import synthesize_alone
+    """Have GENERATOR dream cutouts into a store, and draw a sheet of them.
+
+    GENERATOR is a folder, e.g. runs/demo/generator, or `shipped`: the weights of the package.
+    """
+    from discovery.alone import synthesize_alone
 
     click.echo(synthesize_alone(generator, prompts, count, steps, guidance, seed, out, device))
 
@@ -147,12 +152,13 @@ def synthesize(generator, prompts, count, steps, guidance, seed, out, device) ->
 @DEVICE
 @explained
 def score(model, path, out, device) -> None:
-    """Score every cutout of PATH – a cutout store, or a folder of JPEG or PNG – with MODEL.
+    """Score every cutout of PATH with the detector MODEL.
 
-    MODEL is a detector folder, e.g. runs/demo/detector/mixed. Probability and embedding come from
-    one pass; one Parquet file per shard; a stopped scoring goes on where it was.
+    PATH is a cutout store or a folder of JPEG or PNG files, MODEL a detector's folder, e.g.
+    runs/demo/detector/mixed. Probability and embedding come from one pass; a stopped scoring goes
+    on where it was.
     """
-    from discovery.steps import score_alone
+    from discovery.alone import score_alone
 
     click.echo(score_alone(model, path, out, device))
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from discovery.detector.config import DetectorConfig
 from discovery.errors import BadInput
@@ -53,11 +53,19 @@ class RunConfig(BaseModel):
     survey: tuple[Survey, ...] = Field(min_length=1, description="where the cutouts come from")
     captions: CaptionRules = Field(CaptionRules(), description="when a vote becomes a word")
     generator: GeneratorConfig = Field(description="the diffusion model")
-    synthesis: SynthesisConfig = Field(description="what the generator is asked to dream")
-    detector: DetectorConfig = Field(description="the binary detector")
+    synthesis: SynthesisConfig | None = Field(
+        None, description="what the generator is asked to dream; without it the run ends before"
+    )
+    detector: DetectorConfig = Field(DetectorConfig(), description="the binary detector")
     cluster: ClusterConfig = Field(ClusterConfig(), description="grouping of the candidates")
     evidence: EvidenceConfig = Field(EvidenceConfig(), description="comparisons to make")
-    catalogue: CatalogueConfig = Field(description="the release")
+    catalogue: CatalogueConfig | None = Field(None, description="the release; needs synthesis")
+
+    @model_validator(mode="after")
+    def _whole_walk_or_generator_alone(self):
+        if (self.synthesis is None) != (self.catalogue is None):
+            raise ValueError("give both [synthesis] and [catalogue] to search, or neither")
+        return self
 
 
 def load_config(path: Path) -> RunConfig:
@@ -70,7 +78,9 @@ def load_config(path: Path) -> RunConfig:
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise BadInput(f"no run file {path}; shipped ones are in runs/, e.g. runs/demo.toml.") from None
+        raise BadInput(
+            f"no run file {path}; shipped ones are in runs/, e.g. runs/demo.toml."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise BadInput(f"{path} is not a run file in TOML: {error}") from None
     try:

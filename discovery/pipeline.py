@@ -9,12 +9,12 @@ from typing import Any
 
 import discovery
 from discovery.errors import BadInput
+from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
 from discovery.progress import say
-from discovery.run import MIXED, REAL_ONLY, Manifest, Run, alone, remove
+from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
     cluster_step,
-    estimates,
     ingest_step,
     release_step,
     report_step,
@@ -41,8 +41,8 @@ class Step:
 
 
 def steps(run: Run) -> list[Step]:
-    """The steps of a run in order."""
-    walk = [
+    """The steps of a run in order; without [synthesis] it ends with the generator."""
+    beginning = [
         Step(
             "ingest",
             ingest_step,
@@ -57,6 +57,13 @@ def steps(run: Run) -> list[Step]:
             ("ingest",),
             lambda run: [run.generator],
         ),
+    ]
+    return beginning if run.config.synthesis is None else beginning + _search_and_release(run)
+
+
+def _search_and_release(run: Run) -> list[Step]:
+    scored = tuple(f"score {variant}" for variant in run.variants)
+    return [
         Step(
             "synthesize",
             synthesize_step,
@@ -64,11 +71,7 @@ def steps(run: Run) -> list[Step]:
             ("train-generator",),
             lambda run: [run.synthetic],
         ),
-    ]
-    walk += [step for variant in run.variants for step in _search(variant)]
-    scored = tuple(f"score {variant}" for variant in run.variants)
-    return [
-        *walk,
+        *(step for variant in run.variants for step in _search(variant)),
         Step(
             "cluster",
             cluster_step,
@@ -147,7 +150,7 @@ def walk(run: Run, only: str | None = None, redo: Sequence[str] = ()) -> None:
         _copy_run_file(run)
         remove_leftovers(run.folder)
         manifest = Manifest(run.folder / "manifest.json")
-        for name in redo:
+        for name in _with_followers(plan, redo):
             manifest.forget(name)
         for step in plan:
             _take(step, run, manifest, digests(plan, run), only)
@@ -158,6 +161,14 @@ def _check_names(plan: Sequence[Step], names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise BadInput(f"no step {name!r} in this run; its steps: {', '.join(known)}.")
+
+
+def _with_followers(plan: Sequence[Step], names: Sequence[str]) -> list[str]:
+    chosen = list(names)
+    for step in plan:
+        if step.name not in chosen and any(need in chosen for need in step.needs):
+            chosen.append(step.name)
+    return chosen
 
 
 def _copy_run_file(run: Run) -> None:
@@ -197,7 +208,7 @@ def _act(step: Step, run: Run, manifest: Manifest, digest: str) -> None:
 
 
 def plan(run: Run) -> list[tuple[str, str, float]]:
-    """What `walk` would do: (step, 'done' | 'continue' | 'to do', expected seconds on 2 cores).
+    """What `walk` would do: (step, 'done' | 'to do' | 'to continue', expected seconds).
 
     Raises:
         BadInput: a survey is unusable.
@@ -205,18 +216,32 @@ def plan(run: Run) -> list[tuple[str, str, float]]:
     for survey in run.config.survey:
         survey.validate()
     manifest = Manifest(run.folder / "manifest.json")
-    expected = estimates(run)
-    rows = []
-    everything = steps(run)
-    current = digests(everything, run)
-    for step in everything:
-        state = "to do"
-        if manifest.is_done(step.name, current[step.name]):
-            state = "done"
-        elif manifest.is_begun(step.name, current[step.name]):
-            state = "continue"
-        rows.append((step.name, state, 0.0 if state == "done" else expected[step.name]))
-    return rows
+    expected = expected_seconds(run)
+    walk = steps(run)
+    current = digests(walk, run)
+    states = {step.name: _state(step.name, current[step.name], manifest) for step in walk}
+    return [
+        (name, state, 0.0 if state == "done" else expected[name.split()[0]])
+        for name, state in states.items()
+    ]
 
 
-__all__ = ["MIXED", "REAL_ONLY", "Step", "digests", "plan", "steps", "walk"]
+def _state(name: str, digest: str, manifest: Manifest) -> str:
+    if manifest.is_done(name, digest):
+        return "done"
+    return "to continue" if manifest.is_begun(name, digest) else "to do"
+
+
+def describe_plan(run: Run) -> str:
+    """The plan as lines for a person."""
+    rows = plan(run)
+    lines = [f"{run.source} would work in {run.folder}:"]
+    lines += [f"  {name:<16} {state:<12} {_duration(seconds)}" for name, state, seconds in rows]
+    total = sum(seconds for _, _, seconds in rows)
+    return "\n".join(
+        [*lines, f"about {_duration(total).strip()} on two CPU cores; nothing was done"]
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:5.0f} s" if seconds < 100 else f"{seconds / 60:5.1f} min"

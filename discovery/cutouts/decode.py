@@ -38,7 +38,7 @@ def open_cutout(image: bytes) -> Image.Image:
         raise UnreadableImage(f"{width} x {height} px is more than {MAX_SIDE} px on a side")
     if min(width, height) < MIN_SIDE:
         raise UnreadableImage(f"{width} x {height} px is less than {MIN_SIDE} px on a side")
-    if opened.mode not in ("RGB", "RGBA", "L", "P"):
+    if opened.mode not in ("RGB", "RGBA", "L", "LA", "P"):
         raise UnreadableImage(f"pixel type {opened.mode} is not 8-bit colour or grey")
     return opened
 
@@ -55,8 +55,11 @@ def decode(image: bytes, crop: float, size: int) -> np.ndarray:
         uint8 (size, size, 3), RGB.
 
     Raises:
-        UnreadableImage: see `open_cutout`; also for truncated or corrupt data.
+        UnreadableImage: see `open_cutout`; also for truncated, corrupt or blank data.
+        BadInput: `crop` is not such a fraction.
     """
+    if not 0 < (crop or 0) <= 1:
+        raise BadInput(f"crop is {crop}; it is the fraction of the width to keep, 0 < crop <= 1.")
     opened = open_cutout(image)
     # libjpeg can leave out detail that the resize would average away: 2-4 times faster. The
     # factor of two keeps the antialiasing filter fed.
@@ -65,6 +68,8 @@ def decode(image: bytes, crop: float, size: int) -> np.ndarray:
         pixels = opened.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImage(f"damaged: {error}") from None
+    if not any(low < high for low, high in pixels.getextrema()):
+        raise UnreadableImage("blank: every pixel has the same value")
     side = min(pixels.size) * crop
     left, top = (pixels.width - side) / 2, (pixels.height - side) / 2
     box = (left, top, left + side, top + side)

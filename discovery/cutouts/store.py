@@ -7,7 +7,7 @@ One row is one cutout, its image as the survey delivered it and everything known
     image           binary   JPEG or PNG, the bytes as delivered
     width, height   int32    px
     pixscale_arcsec float64  arcsec per px, null where unknown
-    crop            float64  central fraction that holds the usual field, 4.24 petrosian R90
+    crop            float64  central fraction that holds the usual field, 3 petrosian R90
     survey          string   which survey of the run file it came from
     caption         string   what its votes say, null where nobody voted
     galaxy          string   the same for every cutout of one galaxy
@@ -18,6 +18,7 @@ and the votes, labels and measurements under the survey's own names. Synthetic r
 `prompt`, `seed`, `generator` (digest) and `label`.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from discovery.cutouts.decode import decode
+from discovery.cutouts.decode import UnreadableImage, decode
 from discovery.errors import BadInput
 from discovery.files import writing
 
@@ -54,17 +55,15 @@ SPLITS = ("train", "validation", "search")
 
 def write_shard(rows: Sequence[dict], path: Path) -> None:
     """Write one shard; core columns get their types, the others what their values say."""
-    frame = pd.DataFrame(list(rows))
-    extra = [name for name in frame.columns if name not in CORE.names]
-    fields = {name: _column(frame, name, CORE.field(name).type) for name in CORE.names}
-    fields |= {name: pa.array(frame[name], from_pandas=True) for name in extra}
+    extra = dict.fromkeys(name for row in rows for name in row if name not in CORE.names)
+    # Column by column and never through a table of floats: ids of 64 bits keep every digit.
+    fields = {field.name: _column(rows, field.name, field.type) for field in CORE}
+    fields |= {name: _column(rows, name, None) for name in extra}
     write_table(pa.table(fields), path)
 
 
-def _column(frame: pd.DataFrame, name: str, kind: pa.DataType) -> pa.Array:
-    if name not in frame:
-        return pa.nulls(len(frame), kind)
-    return pa.array(frame[name], type=kind, from_pandas=True)
+def _column(rows: Sequence[dict], name: str, kind: pa.DataType | None) -> pa.Array:
+    return pa.array([row.get(name) for row in rows], type=kind, from_pandas=True)
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -99,9 +98,7 @@ class CutoutStore:
         """Names of the columns that any of the shards has, in order of appearance."""
         return list(dict.fromkeys(n for s in self.shards for n in _open(s).schema_arrow.names))
 
-    def table(
-        self, columns: Sequence[str] | None = None, split: str | None = None
-    ) -> pd.DataFrame:
+    def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pd.DataFrame:
         """One row per cutout, without the images; a column that a shard lacks is null there."""
         wanted = [n for n in (columns or self.columns) if n != "image"]
         read = [*dict.fromkeys([*wanted, "split"])]
@@ -147,22 +144,24 @@ def load_pixels(store: CutoutStore, object_ids: Sequence[str], size: int) -> np.
         BadInput: an id is not in the store.
         UnreadableImage: a cutout cannot be decoded.
     """
-    place = {object_id: i for i, object_id in enumerate(object_ids)}
-    pixels = np.empty((len(place), size, size, 3), np.uint8)
-    found = np.zeros(len(place), bool)
+    places: dict[str, list[int]] = {}
+    for place, object_id in enumerate(object_ids):
+        places.setdefault(object_id, []).append(place)
+    pixels = np.empty((len(object_ids), size, size, 3), np.uint8)
+    found: set[str] = set()
 
-    def put(row: tuple[int, bytes, float]) -> None:
-        pixels[row[0]] = decode(row[1], row[2], size)
-        found[row[0]] = True
+    def put(object_id: str, image: bytes, crop: float) -> None:
+        try:
+            pixels[places[object_id]] = decode(image, crop, size)
+        except UnreadableImage as error:
+            raise UnreadableImage(f"cutout {object_id} of {store.folder}: {error}") from None
+        found.add(object_id)
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         for _, shard in store.iter_shards(["object_id", "image", "crop"]):
-            ids = shard["object_id"].to_pylist()
-            chosen = shard.take([i for i, object_id in enumerate(ids) if object_id in place])
-            where = [place[object_id] for object_id in chosen["object_id"].to_pylist()]
-            list(threads.map(put, zip(where, chosen["image"].to_pylist(),
-                                      chosen["crop"].to_pylist(), strict=True)))
-    if not found.all():
-        lost = list(place)[int(np.argmin(found))]
-        raise BadInput(f"{store.folder} has no cutout {lost}; was the store made anew?")
+            wanted = [object_id in places for object_id in shard["object_id"].to_pylist()]
+            chosen = shard.filter(pa.array(wanted, pa.bool_()))
+            list(threads.map(put, *(column.to_pylist() for column in chosen.columns)))
+    if lost := places.keys() - found:
+        raise BadInput(f"{store.folder} has no cutout {min(lost)}; was the store made anew?")
     return pixels

@@ -25,6 +25,7 @@ DPI = 150
 SIZE_INCHES = (5.4, 3.7)
 PROBABILITY_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 LOWEST_CONTRAST = 0.3
+LOWEST_PROMISE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -288,53 +289,24 @@ def _bars(fractions: Sequence[Proportion]) -> np.ndarray:
 def reliability(theme: Theme, bins: Sequence[Bin]) -> Figure:
     """Fraction of true objects against the probability that was promised, both logarithmic."""
     figure, axes = _axes()
-    axes.plot(
-        [1e-5, 1],
-        [1e-5, 1],
-        color=theme.ink,
-        linewidth=1,
-        linestyle=(0, (4, 2)),
-        label="what a calibrated detector shows",
-    )
-    seen = [b for b in bins if b.fraction.k]
-    none = [b for b in bins if not b.fraction.k]
-    if seen:
-        axes.errorbar(
-            [b.mean for b in seen],
-            [b.fraction.estimate for b in seen],
-            yerr=_bars([b.fraction for b in seen]),
-            fmt="o",
-            color=theme.first,
-            markersize=7,
-            capsize=3,
-            label="searched objects, 95 % interval",
-        )
-    if none:
-        axes.plot(
-            [b.mean for b in none],
-            [b.fraction.high for b in none],
-            "v",
-            color=theme.second,
-            markersize=8,
-            label="no true object there: upper limit",
-        )
+    style = {"color": theme.ink, "linewidth": 1, "linestyle": (0, (4, 2))}
+    axes.plot([1e-7, 1], [1e-7, 1], **style, label="what a calibrated detector shows")
+    _measured(axes, theme, [b for b in bins if b.fraction.k])
+    _upper_limits(axes, theme, [b for b in bins if not b.fraction.k])
     for b in bins:
-        top = b.fraction.high
         axes.annotate(
             f"{b.fraction.n:,}",
-            (max(b.mean, 1e-5), top),
+            (_promised(b), b.fraction.high),
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
             fontsize=8,
-            color=theme.ink,
         )
-    low = min([1e-3, *(b.mean for b in bins if b.mean > 0)])
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(max(low / 2, 1e-5), 1.4),
-        ylim=(1e-4, 2.5),
+        xlim=(min([1e-3, *map(_promised, bins)]) / 2, 1.4),
+        ylim=(min([2e-4, *(b.fraction.high for b in bins)]) / 2, 2.5),
         xlabel="mean promised probability",
         ylabel="fraction that is true",
     )
@@ -342,6 +314,36 @@ def reliability(theme: Theme, bins: Sequence[Bin]) -> Figure:
         axis.set_major_formatter(FuncFormatter(_plain))
     axes.legend(loc="upper left")
     return figure
+
+
+def _promised(b: Bin) -> float:
+    return max(b.mean, LOWEST_PROMISE)  # a mean of exactly 0 has no place on the axis
+
+
+def _measured(axes: Axes, theme: Theme, bins: Sequence[Bin]) -> None:
+    if bins:
+        axes.errorbar(
+            [_promised(b) for b in bins],
+            [b.fraction.estimate for b in bins],
+            yerr=_bars([b.fraction for b in bins]),
+            fmt="o",
+            color=theme.first,
+            markersize=7,
+            capsize=3,
+            label="searched objects, 95 % interval",
+        )
+
+
+def _upper_limits(axes: Axes, theme: Theme, bins: Sequence[Bin]) -> None:
+    if bins:
+        axes.plot(
+            [_promised(b) for b in bins],
+            [b.fraction.high for b in bins],
+            "v",
+            color=theme.second,
+            markersize=8,
+            label="no true object there: upper limit",
+        )
 
 
 def completeness_by_contrast(theme: Theme, judgements: Sequence[Judgement]) -> Figure:

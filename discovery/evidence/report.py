@@ -200,8 +200,10 @@ def candidate_marks(candidates: pd.DataFrame, judgement: Judgement) -> list[str]
     published = candidates.get("known_name", pd.Series(None, candidates.index, dtype=object))
     trained = candidates.get("in_training", pd.Series(False, candidates.index))
     true = {target.object_id for target in judgement.targets}
+    # An unknown (null) is not a yes.
+    trained = trained.map(lambda seen: not pd.isna(seen) and bool(seen))
     rows = zip(candidates["object_id"], published.map(_text), trained, strict=True)
-    return [_mark(str(i), name, bool(seen), true, judgement.basis) for i, name, seen in rows]
+    return [_mark(str(i), name, seen, true, judgement.basis) for i, name, seen in rows]
 
 
 def _mark(object_id: str, published: str, in_training: bool, true: set, basis: str) -> str:

@@ -152,10 +152,10 @@ def assign_splits(table: pd.DataFrame, surveys: Sequence, seed: int) -> pd.DataF
     table["repeated"] = table.duplicated("object_id")
     table["galaxy"] = _galaxies(table)
     fractions = {survey.name: survey.split_fractions for survey in surveys}
-    fixed = table.groupby("galaxy")["split"].agg(_strongest)
+    fixed = {galaxy: _strongest(splits) for galaxy, splits in table.groupby("galaxy")["split"]}
     first = table.drop_duplicates("galaxy").set_index("galaxy")["survey"]
     split = {
-        galaxy: fixed[galaxy] or _drawn(galaxy, fractions[survey], seed)
+        galaxy: fixed.get(galaxy) or _drawn(galaxy, fractions[survey], seed)
         for galaxy, survey in first.items()
     }
     table["split"] = table["galaxy"].map(split)
@@ -241,7 +241,9 @@ def match_known(surveys: Sequence, store: CutoutStore) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     known = pd.concat(tables, ignore_index=True).reset_index(drop=True)
     cutouts = store.table(["object_id", "ra", "dec", "split"])
-    known["separation_arcsec"] = np.where(known["object_id"].isin(cutouts["object_id"]), 0.0, np.nan)
+    known["separation_arcsec"] = np.where(
+        known["object_id"].isin(cutouts["object_id"]), 0.0, np.nan
+    )
     known.loc[known["separation_arcsec"].isna(), "object_id"] = None
     _match_positions(known, cutouts.dropna(subset=["ra", "dec"]))
     split = cutouts.set_index("object_id")["split"]
@@ -255,8 +257,9 @@ def _match_positions(known: pd.DataFrame, cutouts: pd.DataFrame) -> None:
     if lost.empty or cutouts.empty:
         return
     sky = SkyCoord(cutouts["ra"].to_numpy() * u.deg, cutouts["dec"].to_numpy() * u.deg)
-    here = SkyCoord(known.loc[lost, "ra"].to_numpy() * u.deg,
-                    known.loc[lost, "dec"].to_numpy() * u.deg)
+    here = SkyCoord(
+        known.loc[lost, "ra"].to_numpy() * u.deg, known.loc[lost, "dec"].to_numpy() * u.deg
+    )
     nearest, separation, _ = here.match_to_catalog_sky(sky)
     near = separation.arcsec <= KNOWN_WITHIN_ARCSEC
     found = lost[near]

@@ -11,6 +11,7 @@ w = (1 - 2f) / √(1 - (1 - 2f)²) times R'. Each slice is dimmed by the dust in
 screen (light behind dimmed, light in front not) is the limit of a thin disc.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -22,6 +23,7 @@ from scipy.special import ndtr
 SLICES = 16
 # Effective wavelengths of SDSS g, r, i in micron (Fukugita et al. 1996, AJ 111, 1748, table 2a).
 WAVELENGTH_UM = (0.4770, 0.6231, 0.7625)
+DUSTLESS_BEYOND = 1.5  # in units of r_out; the soft edge has faded to 0.2 % there
 MAX_INCLINATION = 89.5  # the column through a plane seen exactly from its side has no closed form
 
 
@@ -74,20 +76,24 @@ def transmission(dust: DustDisc, x, y, depth_scale) -> np.ndarray:
         depth_scale: R' (arcsec), (ny, nx), of the light that is dimmed.
     """
     along, across = _nodes_frame(dust, x, y)
-    tau_v = _depth_in_front(dust, along, across, depth_scale).astype(np.float32)
-    return np.stack([np.exp(-ratio * tau_v).mean(axis=0) for ratio in band_ratios()])
+    near = np.hypot(along, across) < DUSTLESS_BEYOND * dust.r_out
+    tau_v = _depth_in_front(dust, along[near], across[near], depth_scale[near])
+    through = np.ones((3, *x.shape), np.float32)
+    for band, ratio in enumerate(band_ratios()):
+        through[band, near] = np.exp(-ratio * tau_v).mean(axis=0)
+    return through
 
 
 def _nodes_frame(dust, x, y):
-    c, s = np.cos(np.radians(dust.angle)), np.sin(np.radians(dust.angle))
+    c, s = math.cos(math.radians(dust.angle)), math.sin(math.radians(dust.angle))
     return c * (x - dust.x0) + s * (y - dust.y0), c * (y - dust.y0) - s * (x - dust.x0)
 
 
 def _depth_in_front(dust, along, across, depth_scale):
-    """τ_V in front of the middle of each slice, (SLICES, ny, nx), nearest slice first."""
+    """τ_V in front of the middle of each slice, (SLICES, n), nearest slice first."""
     middles = _slice_position((np.arange(SLICES) + 0.5) / SLICES)
     # the dust before the first middle is summed from far outside the light
-    edges = np.concatenate([[-30.0, -6.0, -3.0], middles])
+    edges = np.concatenate([[-30.0, -6.0, -3.0], middles]).astype(depth_scale.dtype)
     z = np.multiply.outer(edges, depth_scale)
     return np.cumsum(_column(dust, along, across, z), axis=0)[2:]
 
@@ -99,19 +105,20 @@ def _slice_position(fraction):
 
 
 def _column(dust, along, across, z):
-    """τ_V between successive depths z (first axis), (len(z) - 1, ny, nx)."""
+    """τ_V between successive depths z (first axis), (len(z) - 1, n)."""
     return dust.tau_v / _largest_column(dust) * _unit_column(dust, along, across, z)
 
 
 def _unit_column(dust, along, across, z):
     """As `_column`, for a density of 1 per unit area of the plane."""
-    i = np.radians(min(dust.inclination, MAX_INCLINATION))
+    i = math.radians(min(dust.inclination, MAX_INCLINATION))
+    cos_i, sin_i = math.cos(i), math.sin(i)
     middle = 0.5 * (z[1:] + z[:-1])
-    in_plane = across * np.cos(i) + middle * np.sin(i)
+    in_plane = across * cos_i + middle * sin_i
     warp = dust.warp * along * np.abs(along) / dust.r_out**2
-    height = (across * np.sin(i) - warp - z * np.cos(i)) / dust.height
+    height = (across * sin_i - warp - z * cos_i) / dust.height
     crossed = ndtr(height[:-1]) - ndtr(height[1:])
-    return _surface_density(dust, along, in_plane) * crossed / np.cos(i)
+    return _surface_density(dust, along, in_plane) * crossed / cos_i
 
 
 def _surface_density(dust, along, in_plane):

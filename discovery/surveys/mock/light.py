@@ -4,11 +4,12 @@ Lengths are arcsec, angles degrees counter-clockwise from +x, fluxes nanomaggies
 of `BANDS`. A component's `light(x, y)` is its surface brightness per square arcsec for unit flux.
 """
 
+import math
 from dataclasses import dataclass
 
 import galsim
 import numpy as np
-from scipy.special import gamma, gammainc, k1
+from scipy.special import gamma, k1
 
 BANDS = ("g", "r", "i")
 Flux = tuple[float, float, float]
@@ -31,14 +32,16 @@ class Component:
 
     def own_axes(self, x, y):
         """Sky offsets (arcsec) in the component's frame: along its major and its minor axis."""
-        c, s = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
-        dx, dy = x - self.x0, y - self.y0
+        # plain floats: NumPy's would turn single precision grids into double
+        angle = math.radians(self.angle)
+        c, s = math.cos(angle), math.sin(angle)
+        dx, dy = x - float(self.x0), y - float(self.y0)
         return c * dx + s * dy, c * dy - s * dx
 
     def depth_scale(self, x, y):
         """Half-thickness (arcsec) of the light along the line of sight; see `dust`."""
         u, v = self.own_axes(x, y)
-        return np.sqrt(u**2 + (v / self.q) ** 2 + self.core**2)
+        return np.sqrt(u**2 + (v / float(self.q)) ** 2 + float(self.core) ** 2)
 
     @property
     def core(self) -> float:
@@ -54,14 +57,10 @@ class Sersic(Component):
 
     def light(self, x, y):
         u, v = self.own_axes(x, y)
-        r = np.hypot(u, v / self.q) / self.size
+        r = np.hypot(u, v / float(self.q)) / float(self.size)
         b = sersic_b(self.n)
         total = 2 * np.pi * self.n * b ** (-2 * self.n) * gamma(2 * self.n) * self.size**2 * self.q
-        return np.exp(-b * r ** (1 / self.n)) / total
-
-    def fraction_within(self, radius: float) -> float:
-        """Fraction of the flux within `radius` (arcsec) along the major axis."""
-        return float(gammainc(2 * self.n, sersic_b(self.n) * (radius / self.size) ** (1 / self.n)))
+        return np.exp(-b * r ** (1 / self.n)) / float(total)
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,13 @@ class EdgeOnDisc(Component):
         u, v = self.own_axes(x, y)
         r = np.maximum(np.abs(u) / self.size, 1e-3)
         z0 = self.q * self.size
-        return r * k1(r) / np.cosh(v / z0) ** 2 / (2 * np.pi * self.size * z0)
+        height = np.clip(v / z0, -40, 40)  # beyond, cosh² leaves single precision
+        return r * k1(r) / np.cosh(height) ** 2 / (2 * np.pi * self.size * z0)
 
     def depth_scale(self, x, y):
         """Half of a disc's light on a line of sight lies within about h of its nearest point."""
         u, _ = self.own_axes(x, y)
-        return np.sqrt(u**2 + self.size**2)
+        return np.sqrt(u**2 + float(self.size) ** 2)
 
 
 @dataclass(frozen=True)

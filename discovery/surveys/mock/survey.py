@@ -1,9 +1,10 @@
 """The mock survey: rows of cutouts, the published quarry, and the truth."""
 
-from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.errors import BadInput
 from discovery.surveys.mock import compose, render
@@ -16,42 +17,37 @@ SPLITS = ("train", "validation", "search")
 RA_RANGE = {"train": (140.0, 180.0), "validation": (180.0, 200.0), "search": (200.0, 240.0)}
 DEC_RANGE = (0.0, 60.0)
 KNOWN_FRACTION = 0.6
+# Of the delivered 4.24 petrosian R90: the usual field, 3 R90.
+CROP = 0.7
 # One stream of random numbers per purpose: drawing more for one does not change the others.
 _WHAT, _WHERE, _NOISE, _VOTES, _KNOWN, _CONTRAST = range(6)
 
 
-@dataclass(frozen=True)
-class MockSurvey:
-    """A sky of `train + validation + search` objects, the same for the same settings.
+class MockSurvey(BaseModel):
+    """A sky of `train + validation + search` objects, the same for the same settings."""
 
-    `quarry_fraction` is the probability that an object is a dusty early type, in every split.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "mock"
-    seed: int = 1
-    train: int = 4000
-    validation: int = 3000
-    search: int = 10000
-    quarry_fraction: float = 0.0036
+    kind: Literal["mock"] = "mock"
+    name: str = Field("mock", pattern=r"^[\w.-]+$", description="name of the survey, of its folder")
+    tag: str = Field("mock", min_length=1, description="first word of every caption")
+    seed: int = Field(1, ge=0, description="decides every object")
+    train: int = Field(4000, ge=0, description="objects to train on")
+    validation: int = Field(3000, ge=0, description="objects to set the threshold on")
+    search: int = Field(10000, ge=0, description="objects to search")
+    quarry_fraction: float = Field(
+        0.0036, ge=0, le=1, description="probability of a dusty early type, in every split"
+    )
+    has_votes: ClassVar[bool] = True
+    # Every row fixes its own split.
+    split_fractions: ClassVar[dict[str, float]] = {}
 
     def validate(self) -> None:
-        """Raise BadInput for settings that make no sky."""
-        for key in ("seed", *SPLITS):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise BadInput(
-                    f"the mock survey's {key} is {value!r}; it is a whole number of 0 or more, "
-                    f"for example {key} = {getattr(MockSurvey, key)}."
-                )
+        """Raise BadInput for a sky without objects."""
         if len(self) == 0:
             raise BadInput(
                 "the mock survey has no objects: train, validation and search are all 0; "
                 "set at least one of them, for example search = 10000."
-            )
-        if not 0 <= self.quarry_fraction <= 1:
-            raise BadInput(
-                f"the mock survey's quarry_fraction is {self.quarry_fraction!r}; it is a "
-                "probability from 0 to 1, for example quarry_fraction = 0.0036."
             )
 
     def __len__(self) -> int:
@@ -90,7 +86,7 @@ class MockSurvey:
             "dec": dec,
             "image": compose.jpeg(compose.deliver(observed)),
             "pixscale_arcsec": field_arcsec / compose.DELIVERED_PIXELS,
-            "crop": 1.0,
+            "crop": CROP,
             "survey": self.name,
             "galaxy": object_id,
             "split": self._split(index),

@@ -1,0 +1,37 @@
+"""How long the steps of a run may take on two CPU cores; from rates measured there."""
+
+from discovery.run import Run
+
+# Per second on two cores of 2025; machines differ by half or twice. See benchmarks/rates.py.
+RENDERED = 150.0
+READ = 500.0
+GENERATOR_TRAINED_PX = 40 * 64**2
+GENERATOR_PASSES_PX = 120 * 64**2
+DETECTOR_TRAINED = 700.0
+SCORED = 900.0
+
+
+def expected_seconds(run: Run) -> dict[str, float]:
+    """Seconds per step, by the first word of its name."""
+    config = run.config
+    cutouts = {survey.name: len(survey) for survey in config.survey}
+    rates = {s.name: RENDERED if s.kind == "mock" else READ for s in config.survey}
+    total = sum(cutouts.values())
+    generator, detector = config.generator, config.detector
+    seconds = {
+        "ingest": 10 + sum(n / rates[name] for name, n in cutouts.items()),
+        "train-generator": generator.steps * generator.batch * generator.size**2
+        / GENERATOR_TRAINED_PX,
+    }  # fmt: skip
+    if config.synthesis is None:
+        return seconds
+    images = sum(prompt.count for prompt in config.synthesis.prompts)
+    passes = images * config.synthesis.steps * (1 if config.synthesis.guidance == 1 else 2)
+    return seconds | {
+        "synthesize": passes * generator.size**2 / GENERATOR_PASSES_PX,
+        "train": detector.steps * detector.batch * detector.ensemble / DETECTOR_TRAINED,
+        "score": total * detector.ensemble / SCORED,
+        "cluster": 5.0,
+        "release": 5.0,
+        "report": 20.0,
+    }

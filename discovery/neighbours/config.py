@@ -1,0 +1,16 @@
+"""Settings of the grouping of candidates."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ClusterConfig(BaseModel):
+    """How candidates are grouped for review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clusters: Literal["auto"] | int = Field(
+        "auto", description="number of clusters; auto grows with the root of the candidates"
+    )
+    seed: int = Field(1, ge=0, description="of the k-means")

@@ -1,0 +1,143 @@
+"""Gather what a run made into its report, its metrics and its closing words."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import discovery
+from discovery.candidates import read_card, read_scores
+from discovery.cutouts.store import CutoutStore, load_pixels
+from discovery.evidence import words
+from discovery.evidence.figures import SampleRow
+from discovery.evidence.judge import Judgement
+from discovery.evidence.report import Cluster, Download, ReportInputs, write_report
+from discovery.files import digest, read_json, write_json
+from discovery.release import catalogue_table, judge_search
+from discovery.run import MIXED, Run
+from discovery.surveys.ingest import read_failures
+
+QUARRY = "dusty early-type galaxies"
+THUMBNAIL_PX = 96
+SHOWN_PER_PROMPT = 12
+REAL_BESIDE = {
+    "real: smooth, no lane": (("smooth", "round galaxy"), ("dust lane",)),
+    "real: edge-on, dust lane": (("edge-on galaxy", "dust lane"), ()),
+}
+
+
+def write(run: Run) -> Path:
+    """Write report/index.html, its figures, and metrics.json."""
+    judgements = {variant: judge_search(run, variant) for variant in run.variants}
+    metrics = {variant: judged.to_json() for variant, judged in judgements.items()}
+    write_json(run.folder / "metrics.json", metrics)
+    return write_report(_inputs(run, judgements), run.report)
+
+
+def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
+    table = catalogue_table(run)
+    return ReportInputs(
+        title=run.config.catalogue.title,
+        quarry=QUARRY,
+        run=run.config.name,
+        created=datetime.now(UTC).date().isoformat(),
+        judgement=judgements[MIXED],
+        beside=next((j for variant, j in judgements.items() if variant != MIXED), None),
+        scores=read_scores(run, MIXED),
+        candidates=table,
+        thumbnails=_thumbnails(run, table),
+        samples=_samples(run),
+        prompts=tuple((p.prompt, p.count) for p in run.config.synthesis.prompts),
+        clusters=_clusters(table),
+        failures=read_failures(run.cutouts),
+        provenance=_provenance(run),
+        timings=_timings(run),
+        downloads=_downloads(run),
+    )
+
+
+def _thumbnails(run: Run, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    ids = list(table["object_id"])
+    return dict(zip(ids, load_pixels(run.store(), ids, THUMBNAIL_PX), strict=True))
+
+
+def _samples(run: Run) -> tuple[SampleRow, ...]:
+    size = read_card(run, MIXED)["size"]
+    store = run.store()
+    captions = store.table(["object_id", "caption"], split="train").dropna()
+    real = [
+        SampleRow(label, _first(store, captions[_says(captions["caption"], *words_)], size))
+        for label, words_ in REAL_BESIDE.items()
+    ]
+    synthetic = run.synthetic_store()
+    prompts = synthetic.table(["object_id", "prompt"])
+    dreamt = [
+        SampleRow(f"synthetic: {prompt}", _first(synthetic, rows, size))
+        for prompt, rows in prompts.groupby("prompt", sort=False)
+    ]
+    return tuple(row for row in real + dreamt if len(row.images))
+
+
+def _says(captions: pd.Series, wanted: tuple, unwanted: tuple) -> pd.Series:
+    chosen = pd.Series(True, captions.index)
+    for word in wanted:
+        chosen &= captions.str.contains(word, regex=False)
+    for word in unwanted:
+        chosen &= ~captions.str.contains(word, regex=False)
+    return chosen
+
+
+def _first(store: CutoutStore, rows: pd.DataFrame, size: int) -> np.ndarray:
+    # The first ones, not the best ones.
+    return load_pixels(store, list(rows["object_id"].head(SHOWN_PER_PROMPT)), size)
+
+
+def _clusters(table: pd.DataFrame) -> tuple[Cluster, ...]:
+    return tuple(
+        Cluster(
+            int(number),
+            tuple(members["object_id"]),
+            float(members["probability"].mean()),
+            f"../clusters/cluster-{number:02d}.png",
+        )
+        for number, members in table.groupby("cluster")
+    )
+
+
+def _provenance(run: Run) -> dict[str, str]:
+    card, generator = read_card(run, MIXED), read_json(run.generator / "generator.json")
+    return {
+        "software": f"discovery {discovery.__version__}",
+        "configuration digest": digest(run.config.model_dump(mode="json")),
+        "generator digest": generator["digest"],
+        "detector weights, SHA-256": card["weights_sha256"],
+        "training set digest": card["training_digest"],
+        "threshold": f"{card['threshold']:.6g}; {card['threshold_rule']}",
+        "seeds": f"run {run.config.seed}, generator {run.config.generator.seed}, "
+        f"synthesis {run.config.synthesis.seed}, detector {run.config.detector.seed}",
+    }
+
+
+def _timings(run: Run) -> tuple[tuple[str, float], ...]:
+    steps = read_json(run.folder / "manifest.json")
+    return tuple((name, step["seconds"]) for name, step in steps.items() if "seconds" in step)
+
+
+def _downloads(run: Run) -> tuple[Download, ...]:
+    files = sorted(path for path in run.release.iterdir() if not path.name.startswith("."))
+    return tuple(Download(path.name, f"../release/{path.name}") for path in files)
+
+
+def closing_words(run: Run) -> str:
+    """What a finished run prints: its outcome in sentences, then where to look."""
+    judged = {variant: judge_search(run, variant) for variant in run.variants}
+    beside = next((j for variant, j in judged.items() if variant != MIXED), None)
+    lines = words.verdict(judged[MIXED], QUARRY, beside)
+    lines += ["", f"report     {run.report / 'index.html'}"]
+    lines += [
+        f"catalogue  {path}"
+        for path in sorted(run.release.iterdir())
+        if path.suffix in (".fits", ".vot")
+    ]
+    return "\n".join(lines)
