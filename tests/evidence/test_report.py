@@ -73,7 +73,7 @@ def inputs(with_truth=True, threshold=0.5, **changes) -> ReportInputs:
             "dec": -0.5,
             "redshift": np.nan,
             "known_name": [HOSTILE if i == ids[0] else None for i in ids],
-            "in_training": [i == ids[-1] for i in ids],
+            "in_training": [i == ids[-1] or None for i in ids],
             "left_out": "never on the page",
         }
     )
