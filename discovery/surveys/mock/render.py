@@ -15,9 +15,9 @@ PIXEL_ARCSEC = 0.396
 FIELD_IN_R90 = 4.24
 # Light is laid out at half a pixel where that is affordable; larger galaxies are resolved anyway.
 OVERSAMPLED_UP_TO = 110
-# Per band g, r, i. Electrons per nanomaggy in 53.9 s and sky (mag / arcsec²) from the photometric
-# zero points, gains and sky levels typical of SDSS frames (Stoughton et al. 2002, AJ 123, 485;
-# Gunn et al. 1998, AJ 116, 3040); read noise and dark current as electrons per pixel.
+# Per band g, r, i: electrons per nanomaggy in 53.9 s, sky (mag / arcsec²), read noise and dark
+# current (electrons per pixel). Round values typical of SDSS frames, not read off a table; for the
+# camera and the frames see Gunn et al. 1998, AJ 116, 3040, and Stoughton et al. 2002, AJ 123, 485.
 ELECTRONS_PER_NMGY = np.array([1000.0, 950.0, 710.0])
 SKY_MAG_ARCSEC2 = np.array([21.9, 20.9, 20.2])
 READ_NOISE_E = np.array([5.0, 5.0, 8.0])
