@@ -35,9 +35,9 @@ FAINT_LIMIT_R = 17.0
 SPIKES_FLUX_NMGY = 1500.0  # r = 14.6
 # Optical depth in V through a quarry's lane where it is deepest, log-uniform: at 10 the near side
 # of a ring is opaque, at 0.1 nobody can see it. This range, and the sizes and inclinations in
-# `_quarry`, were widened twice from 0.03 to 3 and smaller, flatter rings, by looking at pictures and
-# at the share with a lane contrast of 5 or more, which rose from about a quarter to 47 %. No detector
-# had been run. Completeness among lanes that stand out depends on this choice.
+# `_quarry`, were widened twice from 0.03 to 3 and smaller, flatter rings, by looking at pictures
+# and at the share with a lane contrast of 5 or more, which rose from about a quarter to 47 %. No
+# detector had been run. Completeness among lanes that stand out depends on this choice.
 TAU_V_RANGE = (0.1, 10.0)
 # g - r and r - i at redshift 0 of old stars, a disc and young arms: near those of E, Scd and
 # star-forming galaxies (Fukugita, Shimasaku & Ichikawa 1995, PASP 107, 945).
