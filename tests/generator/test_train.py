@@ -1,0 +1,239 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPTextModel
+
+from discovery.errors import BadInput
+from discovery.files import read_json
+from discovery.generator.config import GeneratorConfig
+from discovery.generator.model import load_generator
+from discovery.generator.train import (
+    draw_weights,
+    learning_rate,
+    train_generator,
+    turn,
+    vary_caption,
+)
+
+TINY = GeneratorConfig(
+    size=16, patch=2, channels=(8, 16), text_width=16, steps=6, batch=4, warmup_steps=2,
+    checkpoint_every=2,
+)  # fmt: skip
+CAPTIONS = ["mock, smooth, completely round galaxy", "mock, edge-on galaxy, dust lane"] * 8
+
+
+def bars_and_discs():
+    """uint8 (16, 16, 16, 3): a disc for every smooth galaxy, a bar for every edge-on one."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:16, :16] - 7.5
+    shapes = [np.hypot(x, y) < 5, abs(y) < 2]
+    clean = np.stack([shapes[i % 2] for i in range(16)])[..., None] * np.array([180, 160, 120])
+    return (clean + rng.integers(0, 30, clean.shape)).astype(np.uint8)
+
+
+def weights_of(folder):
+    return {
+        name: load_file(folder / name)
+        for name in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors")
+    }
+
+
+def assert_same_weights(one, other):
+    for name, state in weights_of(one).items():
+        for key, tensor in weights_of(other)[name].items():
+            assert torch.equal(state[key], tensor), key
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path_factory.mktemp("g") / "out")
+
+
+def test_the_folder_is_read_by_plain_diffusers_and_transformers(trained):
+    unet = UNet2DConditionModel.from_pretrained(trained / "unet")
+    encoder = CLIPTextModel.from_pretrained(trained / "text_encoder")
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(trained / "scheduler")
+    ours = load_generator(trained)
+    assert torch.equal(unet.conv_in.weight.float(), ours.unet.conv_in.weight)
+    ids = torch.tensor([[2, 7, 8, 3]])
+    torch.testing.assert_close(
+        encoder.float()(ids).last_hidden_state, ours.text_encoder(ids).last_hidden_state
+    )
+    assert scheduler.config.num_train_timesteps == 1000
+
+
+def test_the_folder_says_what_it_was_trained_on(trained):
+    described = read_json(trained / "generator.json")
+    assert described["tags"] == {
+        "mock": 16, "dust lane": 8, "edge-on galaxy": 8, "smooth": 8, "completely round galaxy": 8,
+    }  # fmt: skip
+    assert described["images"] == 16
+    assert described["config"] == TINY.model_dump(mode="json")
+    assert described["mean"] == pytest.approx((bars_and_discs() / 255).mean((0, 1, 2)), abs=1e-6)
+    assert not (trained / "training.safetensors").exists()
+
+
+def test_a_finished_training_is_not_repeated(trained):
+    before = (trained / "generator.json").stat().st_mtime_ns
+    train_generator(bars_and_discs(), CAPTIONS, TINY, trained)
+    assert (trained / "generator.json").stat().st_mtime_ns == before
+
+
+STORY = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(2)
+sys.path.insert(0, {here!r})
+import test_train
+from discovery.generator import train
+learn = train._Learner.learn
+def slowly(self, step):
+    learn(self, step)
+    print("step", step, flush=True)
+    if step == 4:
+        import time; time.sleep(60)
+train._Learner.learn = slowly
+pixels, captions = test_train.bars_and_discs(), test_train.CAPTIONS
+train.train_generator(pixels, captions, test_train.TINY, Path({out!r}))
+"""
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(trained, tmp_path, monkeypatch):
+    script = STORY.format(here=os.path.dirname(__file__), out=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    while "step 4" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "training.safetensors").exists()
+    assert not (tmp_path / "generator.json").exists()
+    done = count_steps(monkeypatch)
+    train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path)
+    assert done == [4, 5]
+    assert_same_weights(trained, tmp_path)
+
+
+def count_steps(monkeypatch):
+    from discovery.generator import train
+
+    done, learn = [], train._Learner.learn
+    monkeypatch.setattr(
+        train._Learner, "learn", lambda self, step: (done.append(step), learn(self, step))
+    )
+    return done
+
+
+def test_a_state_of_another_training_is_not_taken_up(trained, tmp_path, monkeypatch):
+    from discovery.generator import train
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.model, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path)
+    done = count_steps(monkeypatch)
+    other = TINY.model_copy(update={"seed": 9})
+    train_generator(bars_and_discs(), CAPTIONS, other, tmp_path)
+    assert done == list(range(6))
+
+
+def test_it_learns(tmp_path, monkeypatch):
+    """The loss falls well below 2, the variance of noise - image: what knowing nothing costs."""
+    from discovery.generator import train
+
+    config = TINY.model_copy(update={"steps": 40, "batch": 8, "learning_rate": 5e-3})
+    losses, mse = [], train.nn.functional.mse_loss
+
+    def noting(predicted, wanted):
+        loss = mse(predicted, wanted)
+        losses.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(train.nn.functional, "mse_loss", noting)
+    train_generator(bars_and_discs(), CAPTIONS, config, tmp_path)
+    assert np.mean(losses[:3]) == pytest.approx(2, abs=0.4)
+    assert np.mean(losses[-10:]) < 1.4
+
+
+def test_fine_tuning_learns_new_words_and_keeps_the_old(trained, tmp_path):
+    start = TINY.model_copy(update={"start": str(trained), "steps": 1})
+    captions = ["decals, ring, smooth"] * 16
+    train_generator(bars_and_discs(), captions, start, tmp_path)
+    tuned, before = load_generator(tmp_path), load_generator(trained)
+    assert tuned.tags["decals"] == 16
+    assert tuned.tags["smooth"] == 8 + 16
+    assert tuned.mean == before.mean
+    old = before.tokenizer.get_vocab()
+    assert {word: tuned.tokenizer.get_vocab()[word] for word in old} == old
+    assert "decals" not in old
+    assert read_json(tmp_path / "generator.json")["started_from"] == before.digest
+
+
+def test_wrong_starts_are_refused(trained, tmp_path):
+    pixels = bars_and_discs()
+    nothing = TINY.model_copy(update={"start": str(tmp_path / "nothing")})
+    with pytest.raises(BadInput, match=r"is no generator: it lacks generator\.json.*'shipped'"):
+        train_generator(pixels, CAPTIONS, nothing, tmp_path / "out")
+    with pytest.raises(BadInput, match=r"16 captions.*needs \(16, 16, 16, 3\)"):
+        train_generator(pixels[:, :8, :8], CAPTIONS, TINY, tmp_path / "out")
+    odd = TINY.model_copy(update={"size": 18, "patch": 4})
+    with pytest.raises(BadInput, match="size = 18 cannot be halved"):
+        train_generator(np.zeros((16, 18, 18, 3), np.uint8), CAPTIONS, odd, tmp_path / "out")
+
+
+def test_pickles_and_swapped_weights_are_refused(trained, tmp_path):
+    import shutil
+
+    pickled, swapped = (shutil.copytree(trained, tmp_path / name) for name in ("a", "b"))
+    (pickled / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"\x80")
+    with pytest.raises(BadInput, match=r"pickled weights \(diffusion_pytorch_model\.bin\)"):
+        load_generator(pickled)
+    path = swapped / "text_encoder" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(BadInput, match=r"are not those that generator\.json describes"):
+        load_generator(swapped)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    config = GeneratorConfig(steps=110, warmup_steps=10, learning_rate=1e-3)
+    assert learning_rate(config, 0) == pytest.approx(1e-4)
+    assert learning_rate(config, 10) == pytest.approx(1e-3)
+    assert learning_rate(config, 60) == pytest.approx(1e-3 * (1 + math.cos(math.pi / 2)) / 2)
+    assert learning_rate(config, 109) < 1e-6
+
+
+def test_galaxies_with_rare_tags_are_drawn_more_often():
+    captions = ["mock, smooth"] * 96 + ["mock, dust lane"] * 4
+    assert draw_weights(captions, 0) == pytest.approx(np.full(100, 0.01))
+    balanced = draw_weights(captions, 1)
+    # by hand: chances in the ratio 1/.96 : 1/.04
+    assert balanced[-1] / balanced[0] == pytest.approx(0.96 / 0.04)
+    assert draw_weights(["mock, a"] * 9999 + ["mock, b"], 1)[-1] < 2 * 100 / 9999
+
+
+def test_captions_vary_but_keep_the_survey():
+    rng = np.random.default_rng(0)
+    config = GeneratorConfig(caption_dropout=0.25, tag_dropout=0.5)
+    told = [vary_caption("mock, smooth, dust lane", config, rng) for _ in range(4000)]
+    empty = np.mean([text == "" for text in told])
+    assert empty == pytest.approx(0.25, abs=0.03)
+    assert {text for text in told if text} == {
+        "mock", "mock, smooth", "mock, dust lane", "mock, smooth, dust lane",
+        "mock, dust lane, smooth",
+    }  # fmt: skip
+    assert np.mean(["dust lane" in text for text in told]) == pytest.approx(0.375, abs=0.03)
+
+
+def test_all_eight_orientations_occur():
+    image = np.arange(12).reshape(2, 2, 3)
+    rng = np.random.default_rng(0)
+    seen = {turn(image, rng).tobytes() for _ in range(200)}
+    assert len(seen) == 8
