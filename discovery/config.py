@@ -62,6 +62,13 @@ class RunConfig(BaseModel):
     catalogue: CatalogueConfig | None = Field(None, description="the release; needs synthesis")
 
     @model_validator(mode="after")
+    def _names_of_surveys_differ(self):
+        names = [survey.name for survey in self.survey]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two surveys are named {min(twice)!r}; every name is a folder")
+        return self
+
+    @model_validator(mode="after")
     def _whole_walk_or_generator_alone(self):
         if (self.synthesis is None) != (self.catalogue is None):
             raise ValueError("give both [synthesis] and [catalogue] to search, or neither")

@@ -32,7 +32,9 @@ def open_cutout(image: bytes) -> Image.Image:
         except Image.DecompressionBombError:
             raise UnreadableImage(f"more than {MAX_SIDE} px on a side") from None
         except (OSError, SyntaxError, ValueError):
-            raise UnreadableImage("neither JPEG nor PNG") from None
+            begun = image.startswith((b"\xff\xd8", b"\x89PNG"))
+            reason = "damaged: its header is cut off" if begun else "neither JPEG nor PNG"
+            raise UnreadableImage(reason) from None
     width, height = opened.size
     if max(width, height) > MAX_SIDE:
         raise UnreadableImage(f"{width} x {height} px is more than {MAX_SIDE} px on a side")

@@ -11,8 +11,11 @@ from discovery.errors import BadInput
 
 
 def png(value):
+    """A gradient whose first pixel says which one it is."""
     made = io.BytesIO()
-    Image.new("RGB", (32, 32), (value, 0, 255 - value)).save(made, "PNG")
+    pixels = np.zeros((32, 32, 3), np.uint8) + (value, 0, 255 - value)
+    pixels[..., 1] += np.arange(32, dtype=np.uint8)
+    Image.fromarray(pixels.astype(np.uint8)).save(made, "PNG")
     return made.getvalue()
 
 

@@ -1,0 +1,128 @@
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from discovery.cli import main
+from discovery.config import load_config
+from discovery.errors import BadInput
+
+TINY = (Path(__file__).parent / "walk/tiny.toml").read_text()
+SHIPPED = sorted((Path(__file__).parents[1] / "runs").glob("*.toml"))
+
+
+def load(tmp_path, text):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return load_config(path)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_run_files_are_valid(path):
+    assert load_config(path).name == path.stem
+
+
+def test_a_configuration_is_frozen(tmp_path):
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, TINY).seed = 2
+
+
+@pytest.mark.parametrize(
+    ("section", "known"),
+    [
+        ("[detector]", "augment, batch"),
+        ("[generator]", "balance, batch"),
+        ("[[survey]]", "kind, name, quarry_fraction"),
+        ("[synthesis]", "batch, guidance"),
+        ("[catalogue]", "acknowledgements, acronym"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_those_that_are_known(tmp_path, section, known):
+    name = section.strip("[]")
+    with pytest.raises(BadInput, match=rf"{name}.*\.bach: unknown key; known here: {known}"):
+        load(tmp_path, TINY.replace(section, f"{section}\nbach = 3", 1))
+
+
+def test_an_unknown_section_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"detektor: unknown key; known here: captions, catalogue"):
+        load(tmp_path, TINY + "\n[detektor]\nsize = 64\n")
+
+
+def test_an_unknown_caption_rule_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"captions\.smoooth: unknown key; known here: arms_number"):
+        load(tmp_path, TINY + "\n[captions]\nsmoooth = 0.4\n")
+
+
+def test_a_missing_key_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"catalogue\.title: missing"):
+        load(tmp_path, re.sub(r"title = .*", "", TINY))
+
+
+def test_a_wrong_value_is_shown(tmp_path):
+    with pytest.raises(BadInput, match=r"detector\.size: .*greater than or equal to 16.*given: 8"):
+        load(tmp_path, TINY.replace("size = 32", "size = 8"))
+
+
+def test_a_negative_number_of_galaxies_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"survey\.0\.train: .*given: -1"):
+        load(tmp_path, TINY.replace("train = 60", "train = -1"))
+
+
+def test_two_surveys_of_one_name_are_refused(tmp_path):
+    twice = TINY.replace("[generator]", '[[survey]]\nkind = "mock"\nname = "mock"\n[generator]')
+    with pytest.raises(BadInput, match="two surveys are named 'mock'"):
+        load(tmp_path, twice)
+
+
+def test_synthesis_and_catalogue_go_together(tmp_path):
+    cut = TINY[: TINY.index("[catalogue]")]
+    with pytest.raises(BadInput, match=r"give both \[synthesis\] and \[catalogue\]"):
+        load(tmp_path, cut)
+
+
+def test_a_kind_of_survey_that_does_not_exist_names_those_that_do(tmp_path):
+    with pytest.raises(BadInput, match="'gz2', 'folder', 'mock'"):
+        load(tmp_path, TINY.replace('kind = "mock"', 'kind = "mook"'))
+
+
+def test_variables_stand_for_folders(tmp_path, monkeypatch):
+    folder = '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE:-/else}/a"\n[generator]'
+    text = TINY.replace("[generator]", folder)
+    assert str(load(tmp_path, text).survey[1].path) == "/else/a"
+    monkeypatch.setenv("SKY_OF_MINE", "/here")
+    assert str(load(tmp_path, text).survey[1].path) == "/here/a"
+
+
+def test_a_variable_without_value_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("SKY_OF_MINE", raising=False)
+    folder = '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE}/a"\n[generator]'
+    with pytest.raises(BadInput, match="export SKY_OF_MINE="):
+        load(tmp_path, TINY.replace("[generator]", folder))
+
+
+def test_no_file_and_no_toml(tmp_path):
+    with pytest.raises(BadInput, match="no run file"):
+        load_config(tmp_path / "none.toml")
+    with pytest.raises(BadInput, match="not a run file in TOML"):
+        load(tmp_path, "name = ")
+
+
+def test_the_command_line_prints_the_message_and_exits_with_2(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(TINY.replace("size = 32", "sise = 32"))
+    result = CliRunner().invoke(main, ["run", str(path)])
+    assert result.exit_code == 2
+    assert "detector.sise: unknown key" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_survey_folder_that_is_gone(tmp_path):
+    path = tmp_path / "run.toml"
+    gone = '[[survey]]\nkind = "folder"\nname = "gone"\npath = "/no/such/folder"\n[generator]'
+    path.write_text(TINY.replace("[generator]", gone))
+    result = CliRunner().invoke(main, ["run", str(path), "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 2
+    assert 'survey "gone"' in result.output
+    assert "/no/such/folder" in result.output
+    assert not (tmp_path / "runs").exists()
