@@ -88,35 +88,63 @@ def run_command(run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...]
         click.echo(closing_words(run))
 
 
-def _step_command(name: str, help_text: str) -> None:
-    @main.command(name, help=help_text)
+def _step_command(name: str, does: str, reads: str, writes: str) -> None:
+    needed = "" if name == "ingest" else " It needs the steps before it, and says so."
+    text = (
+        f"{does}\n\nReads {reads}; writes {writes} in the run's folder. This is one step of "
+        f"`discovery run`; it is not repeated when it is done.{needed}"
+        f"\n\nExample: discovery {name} runs/demo.toml"
+    )
+
+    @main.command(name, help=text, short_help=does)
     @RUN_FILE
     @RUNS
     @explained
     def command(run_file: Path, runs: Path) -> None:
         from discovery import pipeline
 
-        pipeline.walk(_open_run(run_file, runs), only=name)
+        run = _open_run(run_file, runs)
+        # `train` stands for `train mixed` and, where asked for, `train real-only`.
+        steps = [step.name for step in pipeline.steps(run) if step.name.split()[0] == name]
+        pipeline.walk(run, only=steps)
 
 
 _step_command(
     "ingest",
-    "Read the surveys of RUN.toml into a cutout store: check every image, write captions from "
-    "votes, find copies of one galaxy, decide the splits.",
+    "Read the surveys into a cutout store, split by galaxy.",
+    "every image once: checks it, makes a caption from its votes, finds copies of one galaxy",
+    "cutouts/, known.parquet and the table of failures",
 )
 _step_command(
-    "train-generator", "Train the text-conditioned diffusion model on the captioned cutouts."
+    "train-generator",
+    "Train the text-conditioned diffusion model.",
+    "the captioned cutouts of the training split",
+    "generator/ in diffusers' layout",
 )
 _step_command(
     "train",
-    "Train the detector on real and synthetic cutouts, calibrate it and freeze its threshold "
-    "on the validation split.",
+    "Train the detector, calibrate it, freeze its threshold.",
+    "real and synthetic cutouts to train on, real ones of the validation split to calibrate on",
+    "detector/: weights with their preprocessing, calibration and threshold",
 )
 _step_command(
-    "cluster", "Group the candidates by likeness with FAISS and draw a contact sheet per cluster."
+    "cluster",
+    "Group the candidates by likeness.",
+    "scores and embeddings of the cutouts above the threshold",
+    "clusters/: a table and a contact sheet per cluster",
 )
-_step_command("release", "Write the candidate catalogue: FITS, VOTable, README, checksums.")
-_step_command("report", "Judge the search and write report/index.html.")
+_step_command(
+    "release",
+    "Write the candidate catalogue.",
+    "the candidates, what the surveys know of them, and the published objects",
+    "release/: FITS, VOTable, README and checksums",
+)
+_step_command(
+    "report",
+    "Judge the search and write the report.",
+    "scores, catalogue, and the truth (mock sky) or the published objects",
+    "report/index.html with its figures, and metrics.json",
+)
 
 
 @main.command()

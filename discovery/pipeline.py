@@ -136,14 +136,14 @@ def digests(walk: Sequence[Step], run: Run) -> dict[str, str]:
     return found
 
 
-def walk(run: Run, only: str | None = None, redo: Sequence[str] = ()) -> None:
-    """Take the steps that are not done, or `only` one of them, in the run's folder.
+def walk(run: Run, only: Sequence[str] = (), redo: Sequence[str] = ()) -> None:
+    """Take the steps that are not done, or `only` those named, in the run's folder.
 
     Raises:
         BadInput: a survey is unusable, a step named does not exist or lacks what it needs.
     """
     plan = steps(run)
-    _check_names(plan, [*redo, *([only] if only else [])])
+    _check_names(plan, [*redo, *only])
     for survey in run.config.survey:
         survey.validate()
     with alone(run.folder):
@@ -153,7 +153,8 @@ def walk(run: Run, only: str | None = None, redo: Sequence[str] = ()) -> None:
         for name in _with_followers(plan, redo):
             manifest.forget(name)
         for step in plan:
-            _take(step, run, manifest, digests(plan, run), only)
+            if not only or step.name in only:
+                _take(step, run, manifest, digests(plan, run))
 
 
 def _check_names(plan: Sequence[Step], names: Sequence[str]) -> None:
@@ -176,9 +177,7 @@ def _copy_run_file(run: Run) -> None:
         temporary.write_bytes(run.source.read_bytes())
 
 
-def _take(step: Step, run: Run, manifest: Manifest, digests: dict, only: str | None) -> None:
-    if only is not None and step.name != only:
-        return
+def _take(step: Step, run: Run, manifest: Manifest, digests: dict) -> None:
     for need in step.needs:
         if not manifest.is_done(need, digests[need]):
             raise BadInput(

@@ -87,7 +87,9 @@ def test_a_kind_of_survey_that_does_not_exist_names_those_that_do(tmp_path):
 
 
 def test_variables_stand_for_folders(tmp_path, monkeypatch):
-    folder = '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE:-/else}/a"\n[generator]'
+    folder = (
+        '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE:-/else}/a"\n[generator]'
+    )
     text = TINY.replace("[generator]", folder)
     assert str(load(tmp_path, text).survey[1].path) == "/else/a"
     monkeypatch.setenv("SKY_OF_MINE", "/here")

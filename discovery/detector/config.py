@@ -33,7 +33,7 @@ class DetectorConfig(BaseModel):
 
     model_config = _SETTINGS
 
-    network: str = Field("resnet18", description="any timm network")
+    network: str = Field("resnet10t", description="any timm network")
     stem: Literal["standard", "fine"] = Field(
         "standard",
         description="fine leaves out the first pooling, so that thin lanes survive; costs 4 ×",

@@ -1,9 +1,9 @@
 """The Galaxy Zoo 2 release, in the layout in which it is published.
 
-    images/<asset_id>.jpg        424 px, 0.02 petrosian R90 a pixel (doi 10.5281/zenodo.3565489)
-    gz2_filename_mapping.csv     objid, sample, asset_id
-    gz2_hart16*.csv[.gz]         votes by dr7objid (Hart et al. 2016, MNRAS 461, 3663)
-    gz2sample*.csv[.gz]          positions and photometry by OBJID, if it is there
+images/<asset_id>.jpg        424 px, 0.02 petrosian R90 a pixel (doi 10.5281/zenodo.3565489)
+gz2_filename_mapping.csv     objid, sample, asset_id
+gz2_hart16*.csv[.gz]         votes by dr7objid (Hart et al. 2016, MNRAS 461, 3663)
+gz2sample*.csv[.gz]          positions and photometry by OBJID, if it is there
 """
 
 import re

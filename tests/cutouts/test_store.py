@@ -13,9 +13,9 @@ from discovery.errors import BadInput
 def png(value):
     """A gradient whose first pixel says which one it is."""
     made = io.BytesIO()
-    pixels = np.zeros((32, 32, 3), np.uint8) + (value, 0, 255 - value)
-    pixels[..., 1] += np.arange(32, dtype=np.uint8)
-    Image.fromarray(pixels.astype(np.uint8)).save(made, "PNG")
+    pixels = np.tile(np.array([value, 0, 255 - value], np.uint8), (32, 32, 1))
+    pixels[..., 1] = np.arange(32)
+    Image.fromarray(pixels).save(made, "PNG")
     return made.getvalue()
 
 

@@ -1,0 +1,62 @@
+"""Documentation and code say the same."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from discovery.cli import main
+from discovery.config import RunConfig
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README, RUNNING = (path.read_text() for path in (ROOT / "README.md", ROOT / "docs/running.md"))
+
+
+def test_the_readme_names_every_verb_and_only_verbs():
+    table = set(re.findall(r"^\| `([a-z-]+)` \|", README, re.M))
+    assert table | {"run"} == set(main.commands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_the_documentation_exist(page):
+    said = re.findall(r"(?:`|^ *|/bin/)discovery ([a-z][a-z-]*)", page.read_text(), re.M)
+    assert set(said) <= set(main.commands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_of_the_documentation_are_there(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("verb", sorted(main.commands))
+def test_every_verb_explains_itself(verb):
+    shown = CliRunner().invoke(main, [verb, "--help"])
+    assert shown.exit_code == 0
+    assert len(shown.output) > 300
+
+
+def test_the_guide_names_every_section_of_a_run_file():
+    sections = set(re.findall(r"`\[+([a-z]+)\]+", RUNNING))
+    assert sections == set(RunConfig.model_fields) - {"name", "seed"}
+
+
+def test_the_classes_that_the_guide_names_exist():
+    for name in re.findall(r"`(discovery\.[\w.]+\.\w+)`", RUNNING):
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(import_module(module), attribute), name
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "docs/running.md"], ids=str)
+def test_files_and_folders_of_the_package_that_are_named_exist(path):
+    for name in re.findall(r"`((?:discovery|catalogs)/[\w/.]+)`", path.read_text()):
+        assert (ROOT / name).exists(), name
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"^make (\w+)", README, re.M)) <= targets
