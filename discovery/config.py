@@ -27,6 +27,9 @@ class EvidenceConfig(BaseModel):
     compare_without_synthetic: bool = Field(
         True, description="also search with a detector that saw no synthetic cutout"
     )
+    natural_prevalence: float = Field(
+        0.0036, gt=0, lt=1, description="share of the quarry in the sky, to quote purity at"
+    )
 
 
 class CatalogueConfig(BaseModel):

@@ -82,7 +82,7 @@ def _search_and_release(run: Run) -> list[Step]:
         Step(
             "release",
             release_step,
-            lambda run: _settings(run, "catalogue"),
+            lambda run: _settings(run, "catalogue", "evidence"),
             ("cluster",),
             lambda run: [run.release],
         ),

@@ -94,7 +94,7 @@ def judge_search(run: Run, variant: str) -> Judgement:
         variant=variant,
         truth=truth,
         stands_out=None if truth is None else STANDS_OUT,
-        natural_prevalence=run.config.detector.prevalence,
+        natural_prevalence=run.config.evidence.natural_prevalence,
     )
 
 
@@ -123,7 +123,7 @@ def provenance(run: Run) -> Provenance:
         acknowledgements=" ".join(config.acknowledgements),
         licence=config.licence,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        prevalence=run.config.detector.prevalence,
+        prevalence=run.config.evidence.natural_prevalence,
         **_measured("purity", judged.purity),
         **_measured("completeness", judged.completeness),
         measured_on=_measured_on(judged),

@@ -10,10 +10,7 @@ class _Settings(BaseModel):
 
 
 class GeneratorConfig(_Settings):
-    """How the generator is built and trained. With a `start`, its network settings come from there.
-
-    The defaults were chosen by measurement on two CPU cores.
-    """
+    """How the generator is built and trained; a `start` brings its own network settings."""
 
     start: str = Field(
         "scratch",
@@ -48,6 +45,13 @@ class GeneratorConfig(_Settings):
         ge=0,
         le=1,
         description="0 draws galaxies as they come, 1 as if their rarest tag were as common as any",
+    )
+    noise_shift: float = Field(
+        4.0,
+        ge=1,
+        le=20,
+        description="how far training and sampling lean towards much noise, where a galaxy's shape "
+        "is decided; 1: not at all, larger images need more",
     )
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights that are kept")
     seed: int = Field(0, ge=0, description="of weights, order, noise and augmentation")

@@ -120,9 +120,18 @@ def _build_text_encoder(config: GeneratorConfig, tokens: int) -> CLIPTextModel:
     )
 
 
-def build_scheduler() -> FlowMatchEulerDiscreteScheduler:
+def build_scheduler(config: GeneratorConfig) -> FlowMatchEulerDiscreteScheduler:
     """Rectified flow (Liu et al., arXiv 2209.03003): noise to image along straight lines."""
-    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0)
+    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=config.noise_shift)
+
+
+def shift_noise(sigma: torch.Tensor, shift: float) -> torch.Tensor:
+    """Move noise levels in [0, 1] up (Esser et al., arXiv 2403.03206, eq. 23).
+
+    A galaxy fills many pixels, so it is still seen where every single pixel is drowned: its
+    shape is decided at sigma of 0.9 and more.
+    """
+    return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def learn_words(generator: Generator, words: list[str]) -> Generator:
@@ -190,7 +199,7 @@ def save(generator: Generator, folder: Path, extra: dict[str, Any]) -> str:
     generator.unet.save_config(folder / "unet")
     generator.text_encoder.config.save_pretrained(folder / "text_encoder")
     generator.tokenizer.save_pretrained(folder / "tokenizer")
-    build_scheduler().save_pretrained(folder / "scheduler")
+    build_scheduler(generator.config).save_pretrained(folder / "scheduler")
     write_json(folder / "model_index.json", _model_index())
     described = {
         "kind": "discovery generator",

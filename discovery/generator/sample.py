@@ -64,7 +64,7 @@ def draw(
     size = generator.config.size
     noise = [torch.randn(3, size, size, generator=_rng(seed)) for seed in seeds]
     x = torch.stack(noise).to(generator.device)
-    scheduler = build_scheduler()
+    scheduler = build_scheduler(generator.config)
     scheduler.set_timesteps(steps, device=generator.device)
     with torch.autocast(generator.device.type, torch.bfloat16):
         told = _told(generator, prompts, guidance)

@@ -207,8 +207,9 @@ class _Learner:
         images = np.stack([turn(self.pixels[row], rng) for row in rows])
         tokens = self._tokenise([vary_caption(self.captions[r], self.config, rng) for r in rows])
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        # More steps in the middle, where the shape is decided (Esser et al., arXiv 2403.03206)
+        # Logit-normal (Esser et al., arXiv 2403.03206, eq. 19), then up to where shapes form
         sigma = torch.sigmoid(torch.randn(len(rows), generator=draws))
+        sigma = model.shift_noise(sigma, self.config.noise_shift)
         noise = torch.randn(len(rows), *images.shape[3:], *images.shape[1:3], generator=draws)
         scaled = _to_model(self.generator, images)
         device = self.generator.device

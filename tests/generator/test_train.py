@@ -14,7 +14,7 @@ from transformers import CLIPTextModel
 from discovery.errors import BadInput
 from discovery.files import read_json
 from discovery.generator.config import GeneratorConfig
-from discovery.generator.model import load_generator
+from discovery.generator.model import load_generator, shift_noise
 from discovery.generator.train import (
     draw_weights,
     learning_rate,
@@ -208,6 +208,13 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert learning_rate(config, 10) == pytest.approx(1e-3)
     assert learning_rate(config, 60) == pytest.approx(1e-3 * (1 + math.cos(math.pi / 2)) / 2)
     assert learning_rate(config, 109) < 1e-6
+
+
+def test_noise_is_shifted_as_diffusers_does_when_sampling():
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=4.0)
+    even = torch.arange(1000, 0, -1) / 1000
+    torch.testing.assert_close(shift_noise(even, 4.0), scheduler.sigmas)
+    torch.testing.assert_close(shift_noise(even, 1.0), even)
 
 
 def test_galaxies_with_rare_tags_are_drawn_more_often():
