@@ -47,6 +47,10 @@ class Part:
     def failures_path(self) -> Path:
         return self.path.with_name(self.path.name.replace("part-", "failures-"))
 
+    def is_read(self) -> bool:
+        """Both of its files are there."""
+        return self.path.exists() and self.failures_path.exists()
+
 
 def ingest(
     surveys: Sequence, captions: CaptionRules, out: Path, seed: int, workers: int
@@ -56,16 +60,37 @@ def ingest(
     Raises:
         BadInput: a survey is unusable as described, or not one cutout could be read.
     """
+    if _is_finished(out):
+        return CutoutStore(out)
     for survey in surveys:
         survey.validate()
     parts = [part for survey in surveys for part in _parts(survey, captions, out / "parts")]
-    _read_parts([part for part in parts if not part.path.exists()], workers)
+    _read_parts([part for part in parts if not part.is_read()], workers)
     table = assign_splits(_read_columns(parts), surveys, seed)
-    _write_shards(parts, table, out)
     failures = _write_failures(parts, table, out)
+    if table.empty:
+        _remove_parts(out)  # a repaired folder is read anew
     _refuse_empty(table, failures, surveys)
-    shutil.rmtree(out / "parts")
+    _write_shards(parts, table, out)
+    _remove_parts(out)
     return CutoutStore(out)
+
+
+def _is_finished(out: Path) -> bool:
+    """The parts go last; where nothing was readable, there are failures without shards."""
+    return (
+        (out / "failures.parquet").exists()
+        and not (out / "parts").exists()
+        and any(out.glob("*/[0-9]*.parquet"))
+    )
+
+
+def _remove_parts(out: Path) -> None:
+    # Renamed at once and then removed: kill -9 leaves all parts or none under their name.
+    hidden = out / ".parts"
+    shutil.rmtree(hidden, ignore_errors=True)
+    (out / "parts").rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def _parts(survey, captions: CaptionRules, folder: Path) -> Iterable[Part]:

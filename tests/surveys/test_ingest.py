@@ -159,6 +159,34 @@ def test_finished_parts_are_not_read_again(tmp_path, monkeypatch):
     assert not (tmp_path / "store/parts").exists()
 
 
+def test_a_kill_while_parts_are_removed_costs_nothing(tmp_path, monkeypatch):
+    survey = MockSurvey(seed=4, train=3, validation=0, search=2)
+    first = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1).table()
+    (tmp_path / "store/.parts/mock").mkdir(parents=True)
+    # Neither reading nor checking the survey is possible now.
+    monkeypatch.delattr("discovery.surveys.ingest.ProcessPoolExecutor")
+    monkeypatch.setattr(MockSurvey, "validate", None)
+    again = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1).table()
+    pd.testing.assert_frame_equal(again, first)
+
+
+def test_a_part_without_its_failures_is_read_again(tmp_path):
+    survey = MockSurvey(seed=4, train=3, validation=0, search=2)
+    part = Part(survey, CaptionRules(), 0, 5, tmp_path / "store/parts/mock/part-00000.parquet")
+    read_part(part)
+    part.failures_path.unlink()
+    assert len(ingest([survey], CaptionRules(), tmp_path / "store", 1, 1)) == 5
+
+
+def test_a_repaired_folder_is_read_anew(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(BadInput, match="not one cutout"):
+        ingest([folder_survey(tmp_path)], CaptionRules(), tmp_path / "store", 1, 1)
+    assert len(pq.read_table(tmp_path / "store/failures.parquet")) == 1
+    save(picture(1), tmp_path / "a.jpg")
+    assert len(ingest([folder_survey(tmp_path)], CaptionRules(), tmp_path / "store", 1, 1)) == 1
+
+
 def test_known_objects_are_matched_by_id_then_within_three_arcsec(tmp_path):
     survey = MockSurvey(seed=4, train=4, validation=0, search=0)
     store = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1)
