@@ -10,6 +10,7 @@ from torch import nn
 
 from discovery.detector.calibrate import Calibration
 from discovery.detector.network import build_network, logits_and_embeddings, to_input
+from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, sha256_file, write_json, writing
 
@@ -55,20 +56,6 @@ class Detector:
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Calibrated probability float32 at the prevalence that the card names."""
         return Calibration(**self.card["calibration"]).probability(scores)
-
-
-def pick_device(device: str) -> torch.device:
-    """'auto', 'cpu' or 'cuda' → the device.
-
-    Raises:
-        BadInput: CUDA was asked for and there is none.
-    """
-    there = torch.cuda.is_available()
-    if device == "auto":
-        return torch.device("cuda" if there else "cpu")
-    if device.startswith("cuda") and not there:
-        raise BadInput(f"--device {device}, but torch sees no CUDA device here; type --device cpu.")
-    return torch.device(device)
 
 
 def save_detector(networks: list[nn.Module], card: dict, folder: Path) -> Path:

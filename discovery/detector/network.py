@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from discovery.devices import has_bf16
 from discovery.errors import BadInput
 
 
@@ -75,16 +76,6 @@ def logits_and_embeddings(
     features = features.float()
     with torch.autocast(device, enabled=False):
         return network.get_classifier()(features)[:, 0], features
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 is computed in hardware there; emulated, it is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Older torch cannot say; float32 is always right, only slower.
-    abilities = getattr(torch.cpu, "get_capabilities", dict)()
-    native = abilities.get("avx512_bf16") or abilities.get("amx_bf16")
-    return device.type == "cpu" and bool(native)
 
 
 def to_input(

@@ -8,12 +8,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from discovery.cutouts import CutoutStore
 from discovery.detector.calibrate import fit_calibration, freeze_threshold
-from discovery.detector.checkpoint import Detector, pick_device, save_detector
+from discovery.detector.checkpoint import Detector, save_detector
 from discovery.detector.config import DetectorConfig
 from discovery.detector.examples import Examples, join, real_examples, synthetic_examples
 from discovery.detector.fit import train_network
 from discovery.detector.network import pixel_statistics
 from discovery.detector.resume import State
+from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest
 from discovery.progress import say

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
+from discovery.devices import has_bf16, pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, sha256_file, write_json, writing
 from discovery.generator.config import GeneratorConfig
@@ -49,9 +50,13 @@ class Generator:
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
 
-    def to_device(self, device: str | torch.device) -> "Generator":
+    def to_device(self, device: torch.device) -> "Generator":
         self.modules().to(device, memory_format=torch.channels_last)
         return self
+
+    def autocast(self) -> torch.autocast:
+        """bf16 where the device computes it natively, else float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device))
 
 
 @dataclass(frozen=True)
@@ -240,12 +245,12 @@ def _digest(folder: Path, described: dict[str, Any]) -> str:
     return digest([known, *(sha256_file(folder / path) for path in (_UNET, _TEXT))])
 
 
-def load_generator(folder: Path, device: str = "cpu") -> Generator:
+def load_generator(folder: Path, device: str = "auto") -> Generator:
     """Read a generator's folder (`shipped`: the one in the package), weights as float32.
 
     Raises:
         BadInput: not a generator's folder, pickled weights in it, or files that do not belong
-            together.
+            together, or there is no such device.
     """
     folder = SHIPPED if str(folder) == "shipped" else Path(folder)
     _require_generator(folder)
@@ -261,7 +266,7 @@ def load_generator(folder: Path, device: str = "cpu") -> Generator:
     built.unet.load_state_dict(load_file(folder / _UNET))
     built.text_encoder.load_state_dict(load_file(folder / _TEXT), strict=False)
     built = replace(built, tags=described["tags"], digest=described["digest"])
-    return built.to_device(device)
+    return built.to_device(pick_device(device))
 
 
 def _require_generator(folder: Path) -> None:

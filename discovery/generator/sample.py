@@ -66,7 +66,7 @@ def draw(
     x = torch.stack(noise).to(generator.device)
     scheduler = build_scheduler(generator.config)
     scheduler.set_timesteps(steps, device=generator.device)
-    with torch.autocast(generator.device.type, torch.bfloat16):
+    with generator.autocast():
         told = _told(generator, prompts, guidance)
         for time in scheduler.timesteps:
             v = _guided(generator, x, time / 1000, told, guidance)
@@ -104,7 +104,7 @@ def to_pixels(generator: Generator, x: torch.Tensor) -> np.ndarray:
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def run(folder: Path, sampling: SynthesisConfig, out_store: Path, device: str = "cpu") -> Path:
+def run(folder: Path, sampling: SynthesisConfig, out_store: Path, device: str = "auto") -> Path:
     """Fill a cutout store with synthetic cutouts; shards that are there are not drawn again.
 
     A store made by another generator or with other settings is replaced.

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from discovery.cutouts import CutoutStore, load_pixels
+from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, writing
 from discovery.generator import model
@@ -26,7 +27,7 @@ from discovery.progress import say, track
 _STATE = "training.safetensors"
 
 
-def run(store: CutoutStore, config: GeneratorConfig, out: Path, device: str = "cpu") -> Path:
+def run(store: CutoutStore, config: GeneratorConfig, out: Path, device: str = "auto") -> Path:
     """Train on every captioned cutout of the store's `train` split.
 
     Raises:
@@ -36,7 +37,8 @@ def run(store: CutoutStore, config: GeneratorConfig, out: Path, device: str = "c
     if rows.empty:
         raise BadInput(
             f"no cutout in {store.folder} has a caption and the split 'train'; a generator learns "
-            "from captions. Ingest a survey with votes, or give captions in a column named caption."
+            "from captions. Ingest a survey with votes, or name the labels of a folder survey with "
+            "caption_column and what they say with captions, in its [[survey]] of the run file."
         )
     start = _load_start(config)
     size = start.config.size if start else config.size
@@ -49,7 +51,7 @@ def train_generator(
     captions: Sequence[str],
     config: GeneratorConfig,
     out: Path,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Path:
     """Flow matching (Lipman et al., arXiv 2210.02747) on image-caption pairs.
 
@@ -72,7 +74,7 @@ def train_generator(
     training = _training_digest(pixels, captions, config, start)
     if _is_finished(out, training):
         return out
-    generator = _begin(pixels, captions, config, start).to_device(device)
+    generator = _begin(pixels, captions, config, start).to_device(pick_device(device))
     _check(pixels, captions, generator)
     learner = _Learner(generator, config, pixels, captions)
     first = learner.restore(out / _STATE, training)
@@ -94,7 +96,7 @@ def train_generator(
 def _load_start(config: GeneratorConfig) -> Generator | None:
     if config.start == "scratch":
         return None
-    return model.load_generator(config.start)
+    return model.load_generator(config.start, "cpu")
 
 
 def _training_digest(pixels, captions, config, start: Generator | None) -> str:
@@ -187,7 +189,7 @@ class _Learner:
     def learn(self, step: int) -> None:
         images, tokens, sigma, noise = self._batch(step)
         noised = torch.lerp(images, noise, sigma[:, None, None, None])
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with self.generator.autocast():
             told = model.condition(self.generator, tokens)
             predicted = model.velocity(self.generator, noised, sigma, told)
         loss = nn.functional.mse_loss(predicted, noise - images)
@@ -241,7 +243,7 @@ class _Learner:
                 return 0
             for parameter in self.parameters:
                 self.optimizer.state[parameter] = {
-                    "step": torch.zeros(()),
+                    "step": torch.zeros((), device=parameter.device),
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
