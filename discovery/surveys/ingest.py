@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.coordinates import SkyCoord
 
+from catalogs.crossmatch import NO_MATCH, crossmatch
 from discovery.cutouts.decode import UnreadableImage, decode, open_cutout
 from discovery.cutouts.store import ROWS_PER_SHARD, CutoutStore, write_shard, write_table
 from discovery.errors import BadInput
@@ -30,6 +29,7 @@ from discovery.progress import say, track
 
 CHECKED_AT_PX = 64
 KNOWN_WITHIN_ARCSEC = 3.0
+KNOWN = ["object_id", "galaxy", "ra", "dec", "name", "bibcode", "separation_arcsec", "in_training"]
 FAILURES = pa.schema([("object_id", pa.string()), ("survey", pa.string()), ("reason", pa.string())])
 
 
@@ -255,41 +255,54 @@ def _refuse_empty(table: pd.DataFrame, failures: pd.DataFrame, surveys: Sequence
 
 
 def match_known(surveys: Sequence, store: CutoutStore) -> pd.DataFrame:
-    """Published objects of the kind searched for, matched to cutouts by id, else within 3 arcsec.
+    """Published objects of the kind searched for, with every cutout of each.
+
+    A cutout is one of a published object when it has its id, lies within 3 arcsec of it, or is of
+    the same galaxy as one that does. An object is in training only if no cutout of it is searched.
 
     Returns:
-        object_id (null: no cutout of it), ra, dec, name, bibcode, separation_arcsec, in_training.
+        object_id (null: no cutout of it), galaxy (one value an object, null: no cutout of it), ra,
+        dec, name, bibcode, separation_arcsec (0: by id, null: by its galaxy), in_training; one row
+        a cutout, the nearest cutouts first, so that the first of a galaxy is the one to judge.
     """
     tables = [known for survey in surveys if len(known := survey.known())]
-    columns = ["object_id", "ra", "dec", "name", "bibcode", "separation_arcsec", "in_training"]
     if not tables:
-        return pd.DataFrame(columns=columns)
-    known = pd.concat(tables, ignore_index=True).reset_index(drop=True)
-    cutouts = store.table(["object_id", "ra", "dec", "split"])
-    known["separation_arcsec"] = np.where(
-        known["object_id"].isin(cutouts["object_id"]), 0.0, np.nan
-    )
-    known.loc[known["separation_arcsec"].isna(), "object_id"] = None
-    _match_positions(known, cutouts.dropna(subset=["ra", "dec"]))
-    split = cutouts.set_index("object_id")["split"]
-    usable = known["object_id"].map(split).isin(["train", "validation"])
-    known["in_training"] = known["in_training"].astype(bool) & usable
-    return known[columns]
+        return pd.DataFrame(columns=KNOWN)
+    known = pd.concat(tables, ignore_index=True)
+    cutouts = store.table(["object_id", "ra", "dec", "galaxy", "split"])
+    found = pd.concat([_same_id(known, cutouts), _near(known, cutouts)])
+    found = _with_copies(found, cutouts)
+    listed = known.drop(columns="object_id").join(found.set_index("known"))
+    usable = listed["split"].isin(["train", "validation"]).groupby(level=0).transform("all")
+    listed["in_training"] = listed["in_training"].astype(bool) & usable
+    listed = listed.sort_values("separation_arcsec", kind="stable", ignore_index=True)
+    return listed.replace({"object_id": {np.nan: None}, "galaxy": {np.nan: None}})[KNOWN]
 
 
-def _match_positions(known: pd.DataFrame, cutouts: pd.DataFrame) -> None:
-    lost = known.index[known["object_id"].isna() & known["ra"].notna() & known["dec"].notna()]
-    if lost.empty or cutouts.empty:
-        return
-    sky = SkyCoord(cutouts["ra"].to_numpy() * u.deg, cutouts["dec"].to_numpy() * u.deg)
-    here = SkyCoord(
-        known.loc[lost, "ra"].to_numpy() * u.deg, known.loc[lost, "dec"].to_numpy() * u.deg
+def _same_id(known: pd.DataFrame, cutouts: pd.DataFrame) -> pd.DataFrame:
+    named = known[["object_id"]].dropna().reset_index(names="known")
+    return named.merge(cutouts[["object_id"]]).assign(separation_arcsec=0.0)
+
+
+def _near(known: pd.DataFrame, cutouts: pd.DataFrame) -> pd.DataFrame:
+    """The cutouts to which a published object is the nearest within reach."""
+    match = crossmatch(
+        cutouts["ra"], cutouts["dec"], known["ra"], known["dec"], KNOWN_WITHIN_ARCSEC
     )
-    nearest, separation, _ = here.match_to_catalog_sky(sky)
-    near = separation.arcsec <= KNOWN_WITHIN_ARCSEC
-    found = lost[near]
-    known.loc[found, "object_id"] = cutouts["object_id"].to_numpy()[nearest[near]]
-    known.loc[found, "separation_arcsec"] = separation.arcsec[near]
+    near = cutouts.assign(known=match.index, separation_arcsec=match.separation_arcsec)
+    near = near[near["known"] != NO_MATCH]
+    return near[["known", "object_id", "separation_arcsec"]]
+
+
+def _with_copies(found: pd.DataFrame, cutouts: pd.DataFrame) -> pd.DataFrame:
+    """Every cutout of the galaxies found; `galaxy` becomes that of the object's nearest cutout."""
+    found = found.sort_values("separation_arcsec", kind="stable")
+    found = found.drop_duplicates(["known", "object_id"])
+    sides = cutouts[["object_id", "galaxy", "split"]]
+    galaxies = found.merge(sides)[["known", "galaxy"]].drop_duplicates()
+    copies = galaxies.merge(sides).merge(found, how="left")
+    copies["galaxy"] = copies["known"].map(galaxies.groupby("known")["galaxy"].first())
+    return copies
 
 
 def read_failures(out: Path) -> pd.DataFrame:

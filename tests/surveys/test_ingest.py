@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from discovery.cutouts import CutoutStore, decode
+from discovery.detector.examples import labels_of
 from discovery.errors import BadInput
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.duplicates import group_duplicates, perceptual_hash
@@ -211,3 +212,41 @@ def test_known_objects_are_matched_by_id_then_within_three_arcsec(tmp_path):
     assert known.separation_arcsec["by position"] == pytest.approx(2, abs=1e-3)
     assert known.object_id[["too far", "nowhere"]].isna().all()
     assert known.in_training.tolist() == [True, True, False, False]
+
+
+def known_of(listed: dict, cutouts: dict) -> pd.DataFrame:
+    class Listed:
+        def known(self):
+            columns = ["object_id", "ra", "dec", "name", "bibcode", "in_training"]
+            return pd.DataFrame(listed).reindex(columns=columns)
+
+    class Store:
+        def table(self, columns):
+            return pd.DataFrame(cutouts)[columns]
+
+    return match_known([Listed()], Store())
+
+
+SEEN_TWICE = {
+    # by id; its phash twin; 1 arcsec away but hashed as another galaxy; an unrelated galaxy
+    "object_id": ["a", "twin", "near", "other"],
+    "galaxy": ["a", "a", "near", "other"],
+    "ra": [10.0, np.nan, 10.0, 20.0],
+    "dec": [0.0, np.nan, 1 / 3600, 0.0],
+}
+
+
+def test_every_cutout_of_a_published_galaxy_is_known_by_its_name():
+    listed = {"object_id": ["a"], "ra": 10.0, "dec": 0.0, "name": "A", "in_training": True}
+    known = known_of(listed, SEEN_TWICE | {"split": ["train"] * 4})
+    assert known["object_id"].tolist() == ["a", "near", "twin"]
+    assert (known["name"].eq("A") & known["galaxy"].eq("a") & known["in_training"]).all()
+    np.testing.assert_allclose(known["separation_arcsec"], [0, 1, np.nan], atol=1e-6)
+
+
+def test_an_object_with_one_searched_cutout_teaches_nothing():
+    listed = {"object_id": ["a"], "ra": 10.0, "dec": 0.0, "name": "A", "in_training": True}
+    known = known_of(listed, SEEN_TWICE | {"split": ["train", "train", "search", "train"]})
+    assert not known["in_training"].any()
+    ids = pd.Series(SEEN_TWICE["object_id"])
+    assert labels_of(ids, known).tolist() == [-1, -1, -1, 0]
