@@ -104,9 +104,7 @@ def _step_command(name: str, does: str, reads: str, writes: str) -> None:
         from discovery import pipeline
 
         run = _open_run(run_file, runs)
-        # `train` stands for `train mixed` and, where asked for, `train real-only`.
-        steps = [step.name for step in pipeline.steps(run) if step.name.split()[0] == name]
-        pipeline.walk(run, only=steps)
+        pipeline.walk(run, only=pipeline.steps_of(run, name))
 
 
 _step_command(

@@ -11,6 +11,7 @@ import discovery
 from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
+from discovery.generator.model import stated_digest
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
@@ -53,7 +54,7 @@ def steps(run: Run) -> list[Step]:
         Step(
             "train-generator",
             train_generator_step,
-            lambda run: _settings(run, "generator"),
+            lambda run: _settings(run, "generator") | {"start": _start_digest(run)},
             ("ingest",),
             lambda run: [run.generator],
         ),
@@ -83,7 +84,7 @@ def _search_and_release(run: Run) -> list[Step]:
             "release",
             release_step,
             lambda run: _settings(run, "catalogue", "evidence"),
-            ("cluster",),
+            ("cluster", *scored),
             lambda run: [run.release],
         ),
         Step(
@@ -91,7 +92,7 @@ def _search_and_release(run: Run) -> list[Step]:
             report_step,
             lambda run: _settings(run, "evidence", "name"),
             (*scored, "release"),
-            lambda run: [run.report],
+            lambda run: [run.report, run.folder / "metrics.json"],
         ),
     ]
 
@@ -121,6 +122,27 @@ def _settings(run: Run, *sections: str) -> dict:
     return {section: values[section] for section in sections}
 
 
+def _start_digest(run: Run) -> str | None:
+    start = run.config.generator.start
+    return None if start == "scratch" else stated_digest(start)
+
+
+def steps_of(run: Run, verb: str) -> list[str]:
+    """The names of the verb's steps: `train` stands for `train mixed` and `train real-only`.
+
+    Raises:
+        BadInput: the run has no such step.
+    """
+    names = [step.name for step in steps(run)]
+    chosen = [name for name in names if name.split()[0] == verb]
+    if not chosen:
+        raise BadInput(
+            f"{run.source} has no step {verb!r}; its steps: {', '.join(names)}. For the others "
+            "give it [synthesis] and [catalogue]."
+        )
+    return chosen
+
+
 def digests(walk: Sequence[Step], run: Run) -> dict[str, str]:
     """The digest of every step: of its settings and of the digests of what it needs."""
     found: dict[str, str] = {}
@@ -136,25 +158,25 @@ def digests(walk: Sequence[Step], run: Run) -> dict[str, str]:
     return found
 
 
-def walk(run: Run, only: Sequence[str] = (), redo: Sequence[str] = ()) -> None:
+def walk(run: Run, only: Sequence[str] | None = None, redo: Sequence[str] = ()) -> None:
     """Take the steps that are not done, or `only` those named, in the run's folder.
 
     Raises:
         BadInput: a survey is unusable, a step named does not exist or lacks what it needs.
     """
     plan = steps(run)
-    _check_names(plan, [*redo, *only])
+    _check_names(plan, [*redo, *(only or ())])
     for survey in run.config.survey:
         survey.validate()
     with alone(run.folder):
         _copy_run_file(run)
         remove_leftovers(run.folder)
         manifest = Manifest(run.folder / "manifest.json")
-        for name in _with_followers(plan, redo):
-            manifest.forget(name)
+        manifest.forget(_with_followers(plan, redo))
+        current = digests(plan, run)
         for step in plan:
-            if not only or step.name in only:
-                _take(step, run, manifest, digests(plan, run))
+            if only is None or step.name in only:
+                _take(step, plan, run, manifest, current)
 
 
 def _check_names(plan: Sequence[Step], names: Sequence[str]) -> None:
@@ -177,7 +199,7 @@ def _copy_run_file(run: Run) -> None:
         temporary.write_bytes(run.source.read_bytes())
 
 
-def _take(step: Step, run: Run, manifest: Manifest, digests: dict) -> None:
+def _take(step: Step, plan: Sequence[Step], run: Run, manifest: Manifest, digests: dict) -> None:
     for need in step.needs:
         if not manifest.is_done(need, digests[need]):
             raise BadInput(
@@ -187,6 +209,9 @@ def _take(step: Step, run: Run, manifest: Manifest, digests: dict) -> None:
     if manifest.is_done(step.name, digests[step.name]):
         say(f"{step.name}: done before")
         return
+    if not manifest.is_begun(step.name, digests[step.name]):
+        # What follows was made from what is removed now, whatever becomes of this step.
+        manifest.forget(_with_followers(plan, [step.name]))
     _act(step, run, manifest, digests[step.name])
 
 

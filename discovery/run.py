@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +91,9 @@ class Manifest:
         self.steps[step] = entry
         write_json(self.path, self.steps)
 
-    def forget(self, step: str) -> None:
-        if self.steps.pop(step, None) is not None:
+    def forget(self, steps: Iterable[str]) -> None:
+        if there := self.steps.keys() & set(steps):
+            self.steps = {name: e for name, e in self.steps.items() if name not in there}
             write_json(self.path, self.steps)
 
 

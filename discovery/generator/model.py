@@ -245,6 +245,17 @@ def _digest(folder: Path, described: dict[str, Any]) -> str:
     return digest([known, *(sha256_file(folder / path) for path in (_UNET, _TEXT))])
 
 
+def folder_of(start: str | Path) -> Path:
+    """A generator's folder; `shipped` stands for the one in the package."""
+    return SHIPPED if str(start) == "shipped" else Path(start)
+
+
+def stated_digest(start: str | Path) -> str | None:
+    """The digest that a generator's folder states, None where there is no generator."""
+    described = folder_of(start) / "generator.json"
+    return read_json(described)["digest"] if described.exists() else None
+
+
 def load_generator(folder: Path, device: str = "auto") -> Generator:
     """Read a generator's folder (`shipped`: the one in the package), weights as float32.
 
@@ -252,7 +263,7 @@ def load_generator(folder: Path, device: str = "auto") -> Generator:
         BadInput: not a generator's folder, pickled weights in it, or files that do not belong
             together, or there is no such device.
     """
-    folder = SHIPPED if str(folder) == "shipped" else Path(folder)
+    folder = folder_of(folder)
     _require_generator(folder)
     described = read_json(folder / "generator.json")
     if described["digest"] != _digest(folder, described):
