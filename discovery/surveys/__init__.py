@@ -33,6 +33,9 @@ class Survey(Protocol):
     def __len__(self) -> int:
         """Number of rows, those that will fail included."""
 
+    def fingerprint(self) -> str:
+        """Changes when a file changes that the rows are made of; '' where there is none."""
+
     def rows(self, start: int, stop: int) -> list[dict]:
         """Rows of the cutout store (see discovery.cutouts.store), [start, stop) of them.
 

@@ -1,5 +1,7 @@
 """What the surveys that lie on disk have in common: splits and published positives."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from discovery.errors import BadInput
+from discovery.files import digest
 from discovery.surveys.tables import check_ids, need_columns, numbers, read_table
 
 KNOWN_COLUMNS = ("object_id", "ra", "dec", "name", "bibcode", "in_training")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+NAME = r"^\w[\w.-]*$"  # of a run, a survey, a version: a name of a file, never hidden
 
 
 class KnownList(BaseModel):
@@ -67,7 +72,7 @@ class SurveyOnDisk(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="name of the survey and of its folder")
+    name: str = Field(pattern=NAME, description="name of the survey and of its folder")
     path: Path = Field(description="the folder; ${NAME:-default} stands for a variable")
     tag: str = Field("sdss", min_length=1, description="first word of every caption")
     train: float = Field(0.7, ge=0, le=1, description="fraction of its galaxies to train on")
@@ -102,6 +107,15 @@ class SurveyOnDisk(BaseModel):
             return pd.DataFrame(columns=KNOWN_COLUMNS)
         return self.published.read(self.origin)
 
+    def files(self) -> list[Path]:
+        """The tables and the folder of images that the rows are made of."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Digest of the names, sizes and times of change of all files read; of a valid survey."""
+        published = [self.published.table] if self.published else []
+        return digest([sorted(_stamps(path)) for path in [*self.files(), *published]])
+
     def truth(self) -> None:
         """Nobody knows the truth of a real survey."""
         return None
@@ -110,24 +124,46 @@ class SurveyOnDisk(BaseModel):
         """Refuse a folder that is not there.
 
         Raises:
-            BadInput: names the key of the run file, and the variable if one is not set.
+            BadInput: names the key of the run file.
         """
-        if "${" in str(self.path):
-            variable = str(self.path).split("${")[1].split("}")[0].split(":-")[0]
-            raise BadInput(
-                f'{self.origin} path = "{self.path}" needs the variable {variable}, which is not '
-                f"set; type: export {variable}=/the/folder, or write the folder itself as path."
-            )
         if not self.path.is_dir():
             raise BadInput(
                 f'{self.origin} path = "{self.path}" is not a folder (looked in '
-                f"{self.path.absolute()}); correct path in the run file's [[survey]] of this name."
+                f"{self.path.absolute()}); correct path in the run file's [[survey]] of this name, "
+                "or export the variable that it is made of."
             )
 
 
-def read_image(path: Path) -> bytes | None:
-    """The bytes of a file, None where there is none."""
+def read_image(path: Path, absent: str) -> dict:
+    """{"image": bytes} of a file, else {"failure": reason}: `absent` where there is no file."""
     try:
-        return path.read_bytes()
+        return {"image": path.read_bytes()}
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return {"failure": absent}
+    except OSError as error:
+        return {"failure": f"{path} cannot be read: {error.strerror}"}
+
+
+def _stamps(path: Path) -> Iterable[list]:
+    """[name, size, mtime_ns] of a file, or of every image below a folder."""
+    if path.is_file():
+        yield _stamp(path.name, path.stat())
+        return
+    folders = [str(path)]
+    while folders:
+        # An entry tells a folder from a file without asking the disk once more for each image.
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    stat = entry.stat(follow_symlinks=_leads_somewhere(entry))
+                    yield _stamp(entry.path.removeprefix(str(path)), stat)
+
+
+def _leads_somewhere(entry: os.DirEntry) -> bool:
+    return not entry.is_symlink() or os.path.exists(entry.path)
+
+
+def _stamp(name: str, stat: os.stat_result) -> list:
+    return [name, stat.st_size, stat.st_mtime_ns]

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from discovery.cutouts.store import CORE
 from discovery.errors import BadInput
-from discovery.surveys.base import SurveyOnDisk, read_image
+from discovery.surveys.base import IMAGE_SUFFIXES, SurveyOnDisk, read_image
 from discovery.surveys.tables import (
     check_ids,
     need_columns,
@@ -21,7 +21,6 @@ from discovery.surveys.tables import (
     read_table,
 )
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABELS_SHOWN = 12
 
 
@@ -60,8 +59,8 @@ class FolderSurvey(SurveyOnDisk):
             raise ValueError(f"columns are named ({', '.join(columns)}) but no table")
         if self.captions and self.caption_column is None:
             raise ValueError("captions are given but no caption_column holds the labels")
-        if taken := set(self.keep) & set(CORE.names):
-            raise ValueError(f"keep: {min(taken)} is a column that every cutout store has")
+        if taken := set(self.keep) & {*CORE.names, "failure", "phash"}:
+            raise ValueError(f"keep: {min(taken)} is a column that ingest fills itself")
         return self
 
     def _columns(self) -> list[str]:
@@ -86,7 +85,7 @@ class FolderSurvey(SurveyOnDisk):
             self._check_inside(table[self.image_column].to_pylist())
             self._check_values(table)
         ids, images, _ = self._entries(0, len(self))
-        if not any((self.image_folder / image).is_file() for image in images):
+        if not any(os.path.isfile(self.image_folder / image) for image in images):
             listed = f" listed in {self._place}" if self.table else ""
             raise BadInput(
                 f"{self.origin} there is no image{listed} in {self.image_folder}; images are "
@@ -106,12 +105,17 @@ class FolderSurvey(SurveyOnDisk):
         ]
 
     def _row(self, object_id: str, image: str, row: dict) -> dict:
-        data = read_image(self.image_folder / image)
-        if data is None:
-            return {"object_id": object_id, "failure": f"no file {image} in {self.image_folder}"}
+        absent = f"no file {image} in {self.image_folder}"
+        read = {"object_id": object_id} | read_image(self.image_folder / image, absent)
+        if "failure" in read:
+            return read
         if row.get("split") is None:
             row.pop("split", None)
-        return {"object_id": object_id, "image": data, "crop": self.crop} | row
+        return read | {"crop": self.crop} | row
+
+    def files(self) -> list[Path]:
+        """The table, if there is one, and the folder of images."""
+        return [self._place, self.image_folder] if self.table else [self.image_folder]
 
     @property
     def image_folder(self) -> Path:

@@ -81,11 +81,15 @@ class GZ2Survey(SurveyOnDisk):
 
     def _row(self, objid: str, folder: Path, row: dict) -> dict:
         path = folder / f"{row['asset_id']}.jpg"
-        image = read_image(path)
-        if image is None:
-            return {"object_id": objid, "failure": f"no image {path.name} in {folder}"}
-        row["pixscale_arcsec"] = _pixscale_arcsec(image, row["petro_r90_arcsec"])
-        return {"object_id": objid, "image": image, "crop": self.crop} | row
+        read = {"object_id": objid} | read_image(path, f"no image {path.name} in {folder}")
+        if "failure" in read:
+            return read
+        row["pixscale_arcsec"] = _pixscale_arcsec(read["image"], row["petro_r90_arcsec"])
+        return read | {"crop": self.crop} | row
+
+    def files(self) -> list[Path]:
+        """The mapping, the vote table and that of positions, and the folder of images."""
+        return [self.path / MAPPING, *self._tables(), self._image_folder()]
 
     def _image_folder(self) -> Path:
         for name in IMAGE_FOLDERS:

@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def listed(folder, **settings):
     columns = {"table": "labels.csv", "id_column": "objid", "image_column": "file"}
-    return FolderSurvey(name="mine", path=folder, **columns | settings)
+    return FolderSurvey(**{"name": "mine", "path": folder} | columns | settings)
 
 
 def refusal(survey):
@@ -210,9 +210,30 @@ def test_a_missing_folder_names_the_key_of_the_run_file(tmp_path):
     assert f'images = "pictures" is no folder in {tmp_path}' in message
 
 
-def test_an_unset_variable_is_named_with_what_to_type():
-    message = refusal(FolderSurvey(name="mine", path="${DISCOVERY_REAL_DATA}/sdss_radec"))
-    assert "type: export DISCOVERY_REAL_DATA=/the/folder" in message
+def test_a_file_that_the_system_cannot_read_is_a_failure(folder):
+    (folder / "labels.csv").write_text(f"image\nimages\nimages/a.jpg\n{'x' * 300}.jpg\n")
+    survey = FolderSurvey(name="mine", path=folder, table="labels.csv")
+    survey.validate()
+    a_folder, good, too_long = survey.rows(0, 3)
+    assert a_folder["failure"].endswith("images cannot be read: Is a directory")
+    assert too_long["failure"].endswith("cannot be read: File name too long")
+    assert "image" in good
+
+
+def test_the_fingerprint_covers_the_images_and_every_table(folder):
+    (folder / "known.csv").write_text(f"objid\n{IDS[0]}\n")
+    published = {"table": folder / "known.csv", "id_column": "objid", "bibcode": "x"}
+    survey = listed(folder, published=published)
+    seen = {survey.fingerprint()}
+    (folder / "notes.txt").write_text("not read")
+    assert survey.fingerprint() in seen
+    for name in ("known.csv", "labels.csv", "images/a.jpg"):
+        with open(folder / name, "ab") as file:
+            file.write(b" ")
+        seen.add(survey.fingerprint())
+    (folder / "images" / "d.jpg").symlink_to("nowhere.jpg")
+    seen.add(survey.fingerprint())
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize(
@@ -233,7 +254,9 @@ def test_what_is_no_table_is_refused_with_the_kinds_that_are(folder, name):
         ({"pixscale_column": "ra", "pixscale_arcsec": 0.2}, "not both"),
         ({"table": None}, r"columns are named \(objid\) but no table"),
         ({"captions": {"merger": "merger"}}, "no caption_column"),
-        ({"keep": ["split"]}, "split is a column that every cutout store has"),
+        ({"keep": ["split"]}, "split is a column that ingest fills itself"),
+        ({"keep": ["failure"]}, "failure is a column that ingest fills itself"),
+        ({"name": ".mine"}, "should match pattern"),
         ({"colour": "blue"}, "Extra inputs are not permitted"),
     ],
 )

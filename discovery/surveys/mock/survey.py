@@ -7,6 +7,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from discovery.errors import BadInput
+from discovery.surveys.base import NAME
 from discovery.surveys.mock import compose, render
 from discovery.surveys.mock.contrast import STANDS_OUT, lane_contrast
 from discovery.surveys.mock.population import QUARRY, Drawn, draw
@@ -29,7 +30,7 @@ class MockSurvey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["mock"] = "mock"
-    name: str = Field("mock", pattern=r"^[\w.-]+$", description="name of the survey, of its folder")
+    name: str = Field("mock", pattern=NAME, description="name of the survey, of its folder")
     tag: str = Field("mock", min_length=1, description="first word of every caption")
     seed: int = Field(1, ge=0, description="decides every object")
     train: int = Field(4000, ge=0, description="objects to train on")
@@ -52,6 +53,10 @@ class MockSurvey(BaseModel):
 
     def __len__(self) -> int:
         return self.train + self.validation + self.search
+
+    def fingerprint(self) -> str:
+        """Nothing is read: the settings say everything."""
+        return ""
 
     def rows(self, start: int, stop: int) -> list[dict]:
         """Store rows of objects start to stop; row i depends on the settings and i only."""
