@@ -13,7 +13,8 @@ from discovery.errors import BadInput
 from discovery.generator.config import GeneratorConfig, SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
-from discovery.surveys import FolderSurvey, GZ2Survey, MockSurvey
+from discovery.surveys import SURVEYS, FolderSurvey, GZ2Survey, MockSurvey
+from discovery.surveys.base import NAME
 
 Survey = Annotated[GZ2Survey | FolderSurvey | MockSurvey, Field(discriminator="kind")]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -41,7 +42,7 @@ class CatalogueConfig(BaseModel):
     acronym: str = Field(
         pattern=r"^[A-Z][A-Za-z0-9-]*$", description="first word of every object's IAU designation"
     )
-    version: str = Field("1.0", description="version of the release")
+    version: str = Field("1.0", pattern=NAME, description="version of the release")
     licence: str = Field("CC-BY-4.0", description="licence of the catalogue")
     acknowledgements: tuple[str, ...] = Field((), description="sentences, one a string")
 
@@ -51,7 +52,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="name of the run and of its folder")
+    name: str = Field(pattern=NAME, description="name of the run and of its folder")
     seed: int = Field(1, ge=0, description="decides the splits and, with its own, every step")
     survey: tuple[Survey, ...] = Field(min_length=1, description="where the cutouts come from")
     captions: CaptionRules = Field(CaptionRules(), description="when a vote becomes a word")
@@ -69,6 +70,18 @@ class RunConfig(BaseModel):
         names = [survey.name for survey in self.survey]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two surveys are named {min(twice)!r}; every name is a folder")
+        if "parts" in names:
+            raise ValueError("a survey may not be named 'parts', the folder that ingest works in")
+        return self
+
+    @model_validator(mode="after")
+    def _a_mock_stands_alone(self):
+        mocks = [survey.name for survey in self.survey if survey.kind == "mock"]
+        if mocks and len(self.survey) > 1:
+            raise ValueError(
+                f"the mock survey {mocks[0]!r} stands beside others; the judge needs the truth of "
+                "every object searched, so give a mock a run file of its own"
+            )
         return self
 
     @model_validator(mode="after")
@@ -76,6 +89,21 @@ class RunConfig(BaseModel):
         if (self.synthesis is None) != (self.catalogue is None):
             raise ValueError("give both [synthesis] and [catalogue] to search, or neither")
         return self
+
+    @model_validator(mode="after")
+    def _has_positives_to_compare_with(self):
+        compared = self.synthesis is not None and self.evidence.compare_without_synthetic
+        if compared and not any(map(_may_teach, self.survey)):
+            raise ValueError(
+                "a detector without synthetic cutouts has no positive to learn from: no survey has "
+                "published objects with in_training = true; set compare_without_synthetic = false "
+                "under [evidence]"
+            )
+        return self
+
+
+def _may_teach(survey: Survey) -> bool:
+    return survey.kind == "mock" or bool(survey.published and survey.published.in_training)
 
 
 def load_config(path: Path) -> RunConfig:
@@ -121,7 +149,7 @@ def _explain(error: ValidationError) -> list[str]:
 
 def _place(problem: dict) -> str:
     # The name of a survey's class is pydantic's affair; the reader wrote [[survey]].
-    parts = [str(p) for p in problem["loc"] if p not in ("gz2", "folder", "mock")]
+    parts = [str(p) for p in problem["loc"] if p not in SURVEYS]
     return ".".join(parts) or "run file"
 
 
@@ -135,10 +163,9 @@ def _reason(problem: dict) -> str:
 
 def _known_keys(place: tuple) -> list[str]:
     kind: Any = RunConfig
-    kinds = {"gz2": GZ2Survey, "folder": FolderSurvey, "mock": MockSurvey}
     for part in place:
         if isinstance(part, str):
-            kind = kinds.get(part) or _inner_model(_fields(kind)[part])
+            kind = SURVEYS.get(part) or _inner_model(_fields(kind)[part])
     return sorted(_fields(kind))
 
 

@@ -12,6 +12,15 @@ TINY = (Path(__file__).parent / "walk/tiny.toml").read_text()
 SHIPPED = sorted((Path(__file__).parents[1] / "runs").glob("*.toml"))
 
 
+ON_DISK = '[[survey]]\nkind = "folder"\nname = "mine"\npath = "{}"\n\n'
+
+
+def on_disk(path, evidence="[evidence]\ncompare_without_synthetic = false\n"):
+    """The tiny run file with a folder for its mock survey."""
+    begin, end = TINY.index("[[survey]]"), TINY.index("[generator]")
+    return TINY[:begin] + ON_DISK.replace("{}", path) + TINY[end:] + "\n" + evidence
+
+
 def load(tmp_path, text):
     path = tmp_path / "run.toml"
     path.write_text(text)
@@ -75,6 +84,33 @@ def test_two_surveys_of_one_name_are_refused(tmp_path):
         load(tmp_path, twice)
 
 
+def test_a_mock_survey_stands_alone(tmp_path):
+    text = TINY.replace("[generator]", ON_DISK + "[generator]")
+    with pytest.raises(BadInput, match="'mock' stands beside others; the judge needs the truth"):
+        load(tmp_path, text)
+
+
+def test_a_comparison_without_a_real_positive_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"set compare_without_synthetic = false under \[evidence\]"):
+        load(tmp_path, on_disk("/a", evidence=""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "tiny"', 'name = ".."'),
+        ('name = "mock"', 'name = ".hidden"'),
+        ('name = "mock"', 'name = "parts"'),
+        ('acronym = "TINY"', 'acronym = "TINY"\nversion = "../1"'),
+        ("[catalogue]", "[cluster]\nclusters = 0\n[catalogue]"),
+    ],
+)
+def test_a_name_that_is_no_name_and_a_number_that_is_none(tmp_path, old, new):
+    where = "'parts'" if "parts" in new else r"\.\./1|\.hidden|'\.\.'|given: 0"
+    with pytest.raises(BadInput, match=where):
+        load(tmp_path, TINY.replace(old, new))
+
+
 def test_synthesis_and_catalogue_go_together(tmp_path):
     cut = TINY[: TINY.index("[catalogue]")]
     with pytest.raises(BadInput, match=r"give both \[synthesis\] and \[catalogue\]"):
@@ -87,20 +123,16 @@ def test_a_kind_of_survey_that_does_not_exist_names_those_that_do(tmp_path):
 
 
 def test_variables_stand_for_folders(tmp_path, monkeypatch):
-    folder = (
-        '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE:-/else}/a"\n[generator]'
-    )
-    text = TINY.replace("[generator]", folder)
-    assert str(load(tmp_path, text).survey[1].path) == "/else/a"
+    text = on_disk("${SKY_OF_MINE:-/else}/a")
+    assert str(load(tmp_path, text).survey[0].path) == "/else/a"
     monkeypatch.setenv("SKY_OF_MINE", "/here")
-    assert str(load(tmp_path, text).survey[1].path) == "/here/a"
+    assert str(load(tmp_path, text).survey[0].path) == "/here/a"
 
 
 def test_a_variable_without_value_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("SKY_OF_MINE", raising=False)
-    folder = '[[survey]]\nkind = "folder"\nname = "f"\npath = "${SKY_OF_MINE}/a"\n[generator]'
     with pytest.raises(BadInput, match="export SKY_OF_MINE="):
-        load(tmp_path, TINY.replace("[generator]", folder))
+        load(tmp_path, on_disk("${SKY_OF_MINE}/a"))
 
 
 def test_no_file_and_no_toml(tmp_path):
@@ -121,10 +153,9 @@ def test_the_command_line_prints_the_message_and_exits_with_2(tmp_path):
 
 def test_a_survey_folder_that_is_gone(tmp_path):
     path = tmp_path / "run.toml"
-    gone = '[[survey]]\nkind = "folder"\nname = "gone"\npath = "/no/such/folder"\n[generator]'
-    path.write_text(TINY.replace("[generator]", gone))
+    path.write_text(on_disk("/no/such/folder"))
     result = CliRunner().invoke(main, ["run", str(path), "--runs", str(tmp_path / "runs")])
     assert result.exit_code == 2
-    assert 'survey "gone"' in result.output
+    assert 'survey "mine"' in result.output
     assert "/no/such/folder" in result.output
     assert not (tmp_path / "runs").exists()

@@ -1,6 +1,6 @@
 """Settings of the grouping of candidates."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +10,7 @@ class ClusterConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    clusters: Literal["auto"] | int = Field(
+    clusters: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         "auto", description="number of clusters; auto grows with the root of the candidates"
     )
     seed: int = Field(1, ge=0, description="of the k-means")
