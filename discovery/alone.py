@@ -9,6 +9,7 @@ from discovery.cutouts.store import CutoutStore, load_pixels
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_store
 from discovery.errors import BadInput
+from discovery.files import read_json, write_json
 from discovery.generator import sample as sampling
 from discovery.generator.config import PromptCount, SynthesisConfig
 from discovery.morphology.captions import CaptionRules
@@ -30,9 +31,15 @@ def synthesize_alone(
     out: Path,
     device: str,
 ) -> str:
-    """Dream `count` cutouts per prompt into the store `out`; returns what to tell the user."""
+    """Dream `count` cutouts per prompt into the store `out`; returns what to tell the user.
+
+    Raises:
+        BadInput: `out` holds Parquet that is not a store of this verb, or the generator or a
+            prompt is wrong.
+    """
     wanted = tuple(PromptCount(prompt=prompt, count=count) for prompt in prompts)
     asked = SynthesisConfig(prompts=wanted, steps=steps, guidance=guidance, seed=seed)
+    _refuse_foreign(out)
     store = CutoutStore(sampling.run(generator, asked, out, device))
     rows = store.table(["object_id", "prompt"])
     for number, (prompt, members) in enumerate(rows.groupby("prompt", sort=False)):
@@ -43,11 +50,21 @@ def synthesize_alone(
     return f"{len(rows):,} synthetic cutouts in {out}, a sheet per prompt beside them"
 
 
+def _refuse_foreign(out: Path) -> None:
+    # `sampling.run` replaces the store in its folder; that must be one of its own.
+    if not (out / sampling.PLAN).exists() and any(out.glob("*.parquet")):
+        raise BadInput(
+            f"{out} holds Parquet files that `discovery synthesize` did not write, and it would "
+            "replace them; give another --out."
+        )
+
+
 def score_alone(model: Path, path: Path, out: Path, device: str) -> str:
     """Score the store or folder of images `path`; returns the most probable ones as text.
 
     Raises:
-        BadInput: `path` holds neither cutouts nor images, or `model` is no detector.
+        BadInput: `path` holds neither cutouts nor images, `out` the scores of another path, or
+            `model` is no detector.
     """
     detector = load_detector(model, device)
     store = _open_or_ingest(path, out)
@@ -63,13 +80,23 @@ def score_alone(model: Path, path: Path, out: Path, device: str) -> str:
     )
 
 
+def _claim(out: Path, path: Path) -> None:
+    """Write down whose scores `out` holds, or refuse it for another source."""
+    source, written = {"source": str(path.resolve())}, out / "source.json"
+    held = read_json(written) if written.exists() else source
+    if held != source:
+        raise BadInput(f"{out} holds the scores of {held['source']}; give another --out.")
+    write_json(written, source)
+
+
 def _open_or_ingest(path: Path, out: Path) -> CutoutStore:
     if not path.is_dir():
         raise BadInput(f"{path} is not a folder; name a cutout store or a folder of JPEG or PNG.")
     if any(p.stem.isdigit() for p in path.rglob("[!.]*.parquet")):
-        return CutoutStore(path)
-    finished = out / "cutouts"
-    if (finished / "failures.parquet").exists() and not (finished / "parts").exists():
-        return CutoutStore(finished)
+        store = CutoutStore(path)
+        _claim(out, path)
+        return store
     survey = FolderSurvey(name="folder", path=path, train=0, validation=0, search=1)
-    return ingest([survey], CaptionRules(), finished, seed=0, workers=2)
+    survey.validate()
+    _claim(out, path)
+    return ingest([survey], CaptionRules(), out / "cutouts", seed=0, workers=2)

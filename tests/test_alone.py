@@ -1,13 +1,17 @@
 """The verbs on data outside of a run, as a user types them."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from discovery.cli import main
 from discovery.cutouts import CutoutStore
+from discovery.detector.train import train_detector
 from discovery.generator.config import GeneratorConfig
 from discovery.generator.train import train_generator
+from tests.detector.toy import CONFIG, discs, png, train_and_validation
 
 
 def typed(*arguments):
@@ -43,3 +47,37 @@ def test_a_device_that_is_not_there_is_refused(generator, tmp_path, device):
     assert told.exit_code == 2
     assert "auto" in told.output
     assert device in told.output
+
+
+def test_synthesize_replaces_its_own_store_and_no_other_parquet(generator, tmp_path):
+    foreign = tmp_path / "kept.parquet"
+    pq.write_table(pa.table({"a": [1]}), foreign)
+    told = dream(generator, tmp_path)
+    assert told.exit_code == 2
+    assert "did not write" in told.output
+    assert "give another --out" in told.output
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.parquet"]
+    for seed in (1, 2):
+        assert dream(generator, tmp_path / "own", "--seed", seed).exit_code == 0
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    out = tmp_path_factory.mktemp("d") / "detector"
+    config = CONFIG.model_copy(update={"steps": 2, "ensemble": 1})
+    return train_detector(*train_and_validation(), config, out, "cpu")
+
+
+def test_score_refuses_the_out_of_another_source(detector, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").write_bytes(png(discs(1, 0, 1)[0]))
+    score = ("score", detector, "--out", tmp_path / "out", "--device", "cpu")
+    assert typed(*score, tmp_path / "missing").exit_code == 2  # claims nothing
+    for _ in range(2):
+        told = typed(*score, tmp_path / "one")
+        assert told.exit_code == 0, told.output
+        assert "1 scored" in told.output
+    told = typed(*score, tmp_path / "two")
+    assert told.exit_code == 2
+    assert f"holds the scores of {tmp_path / 'one'}; give another --out" in told.output

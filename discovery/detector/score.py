@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.cutouts import CutoutStore, UnreadableImage, decode
-from discovery.detector.checkpoint import Detector, load_detector
+from discovery.detector.checkpoint import Detector
 from discovery.files import writing
 from discovery.progress import say, track
 
@@ -23,33 +22,21 @@ DECODERS = 2  # threads; Pillow lets go of the interpreter's lock while it decod
 STALE_KEY = b"detector"
 
 
-def run(
-    detector_folder: Path,
-    store: CutoutStore,
-    out: Path,
-    survey: str,
-    split: str | None = None,
-    device: str = "auto",
-) -> list[Path]:
-    """Score every shard of a store with the detector in a folder; see `score_store`."""
-    return score_store(load_detector(detector_folder, device), store, out, survey, split)
-
-
-def score_store(
-    detector: Detector, store: CutoutStore, out: Path, survey: str, split: str | None = None
-) -> list[Path]:
+def score_store(detector: Detector, store: CutoutStore, out: Path, survey: str) -> list[Path]:
     """Write `out`/<survey>-00000.parquet, … one per shard; what this detector has scored is kept.
 
-    `split` keeps to the rows of one split. Returns the files, in the order of the shards.
+    A shard in a subfolder of the store has the subfolder's name in its file's: no two collide.
+    Returns the files, in the order of the shards.
     """
-    files = [Path(out) / f"{survey}-{shard.stem}.parquet" for shard in store.shards]
+    names = ["-".join(s.relative_to(store.folder).parts) for s in store.shards]
+    files = [Path(out) / f"{survey}-{name}" for name in names]
     pairs = list(zip(store.shards, files, strict=True))
     todo = [(shard, file) for shard, file in pairs if not is_fresh(file, detector)]
     if len(todo) < len(pairs):
         say(f"  {len(pairs) - len(todo)} of {len(pairs)} shards are scored already")
     rows = pq.ParquetFile(store.shards[0]).metadata.num_rows
     for shard, file in track(todo, f"score {survey}", unit="cutouts", each=rows):
-        score_shard(detector, shard, file, split)
+        score_shard(detector, shard, file)
     return files
 
 
@@ -60,26 +47,19 @@ def is_fresh(file: Path, detector: Detector) -> bool:
     return (pq.read_schema(file).metadata or {}).get(STALE_KEY) == detector.digest.encode()
 
 
-def score_shard(
-    detector: Detector, shard_path: Path, out_path: Path, split: str | None = None
-) -> Path:
+def score_shard(detector: Detector, shard_path: Path, out_path: Path) -> Path:
     """Score the rows of one shard into one file, in their order.
 
     Columns: object_id string; status 'ok' or 'unreadable: <reason>'; score float32 (logit);
     probability float32; embedding list<float16>[D]. The last three are null where unreadable.
     """
-    rows = _rows(shard_path, split)
+    rows = pq.read_table(shard_path, columns=["object_id", "image", "crop"])
     with ThreadPoolExecutor(DECODERS) as threads:
         results = [_forward(detector, *batch) for batch in _batches(rows, detector.size, threads)]
     table = _table(rows["object_id"], results, detector)
     with writing(out_path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return out_path
-
-
-def _rows(shard_path, split):
-    filters = None if split is None else pc.field("split") == split
-    return pq.read_table(shard_path, columns=["object_id", "image", "crop"], filters=filters)
 
 
 def _batches(rows: pa.Table, size: int, threads: ThreadPoolExecutor) -> Iterator[tuple]:

@@ -25,7 +25,7 @@ from discovery.morphology.prompts import WeightedTokens, token_weights
 from discovery.progress import track
 
 ROWS_PER_SHARD = 128
-_PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
+PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
 
 
 def tokens_of(generator: Generator, prompt: str) -> WeightedTokens:
@@ -129,7 +129,7 @@ def run(folder: Path, sampling: SynthesisConfig, out_store: Path, device: str = 
 
 
 def _start_store(out_store: Path, plan: str) -> None:
-    described = out_store / _PLAN
+    described = out_store / PLAN
     if described.exists() and read_json(described)["digest"] == plan:
         return
     for old in out_store.glob("*.parquet"):

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from catalogs.crossmatch import NO_MATCH, crossmatch
 from discovery.cutouts.decode import UnreadableImage, decode, open_cutout
@@ -164,7 +166,7 @@ def assign_splits(table: pd.DataFrame, surveys: Sequence, seed: int) -> pd.DataF
 
     A galaxy goes where any of its cutouts is fixed to be ('search' before 'validation' before
     'train'), else where the hash of its name falls among its survey's fractions, so that adding
-    cutouts never moves those that are there.
+    other galaxies moves none of those that are there; a new cutout of one of them may.
 
     Args:
         table: object_id, survey, galaxy (null: decided by `phash`), split (null: decided here).
@@ -188,13 +190,17 @@ def assign_splits(table: pd.DataFrame, surveys: Sequence, seed: int) -> pd.DataF
 
 
 def _galaxies(table: pd.DataFrame) -> pd.Series:
-    galaxy = table["galaxy"].copy()
-    unknown = galaxy.isna()
-    groups = group_duplicates(list(table.loc[unknown, "phash"]))
-    # A repeated id is one galaxy too, whatever its two images look like.
-    names = table.loc[unknown, "object_id"].groupby(groups).transform("min")
-    galaxy[unknown] = names.groupby(table.loc[unknown, "object_id"]).transform("min")
-    return galaxy
+    """Cutouts that look alike, have one id, or are linked by a chain of both, are one galaxy."""
+    unknown = table["galaxy"].isna()
+    look = table["galaxy"].copy()
+    look[unknown] = group_duplicates(list(table.loc[unknown, "phash"]))
+    looks, _ = pd.factorize(look)
+    ids, _ = pd.factorize(table["object_id"])
+    # A graph of looks and ids in which every cutout is an edge.
+    edges = coo_array((np.ones(len(table)), (looks, len(table) + ids)), shape=[2 * len(table)] * 2)
+    _, group = connected_components(edges, directed=False)
+    names = table["galaxy"].where(~unknown, table["object_id"])
+    return names.groupby(group[looks]).transform("min")
 
 
 def _strongest(splits: pd.Series) -> str | None:

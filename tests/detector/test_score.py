@@ -92,10 +92,10 @@ def test_scores_of_another_detector_are_made_anew(detector, store, tmp_path):
     assert not score.is_fresh(first, detector.__class__(**vars(detector) | {"digest": "other"}))
 
 
-def test_split_keeps_to_its_rows(detector, tmp_path):
-    mixed = rows(discs(3, 0, 1), split="train") + rows(discs(2, 0, 2), 3)
-    write_shard(mixed, tmp_path / "c" / "00000.parquet")
-    write_shard(rows(discs(2, 0, 2), 9, "train"), tmp_path / "c" / "00001.parquet")
-    files = score_store(detector, CutoutStore(tmp_path / "c"), tmp_path, "mock", "search")
-    assert [pq.read_table(f)["object_id"].to_pylist() for f in files] == [["g3", "g4"], []]
-    assert pq.read_schema(files[0]).equals(pq.read_schema(files[1]))
+def test_shards_of_two_subfolders_do_not_collide(detector, tmp_path):
+    for folder, first in (("gz2", 0), ("mock", 3)):
+        write_shard(rows(discs(3, 0, 1), first), tmp_path / "c" / folder / "00000.parquet")
+    files = score_store(detector, CutoutStore(tmp_path / "c"), tmp_path / "s", "scored")
+    assert [f.name for f in files] == ["scored-gz2-00000.parquet", "scored-mock-00000.parquet"]
+    ids = [pq.read_table(f)["object_id"].to_pylist() for f in files]
+    assert ids == [["g0", "g1", "g2"], ["g3", "g4", "g5"]]

@@ -85,6 +85,16 @@ def test_a_fixed_search_object_takes_its_copies_with_it():
     assert assign_splits(rows, [survey], 1)["split"].tolist() == ["search", "search", "validation"]
 
 
+def test_a_repeated_id_joins_whole_groups():
+    # Two pairs that look alike, linked by an id of both; a galaxy apart.
+    looks = [b"\0" * 8, b"\0" * 8, b"\xff" * 8, b"\xff" * 8, b"\x0f" * 8]
+    rows = pd.DataFrame({"object_id": ["b", "c", "c", "d", "e"], "survey": "a", "galaxy": None,
+                         "split": [None, None, None, "search", "train"], "phash": looks})  # fmt: skip
+    table = assign_splits(rows, [MockSurvey(name="a", train=1)], 1)
+    assert table["galaxy"].tolist() == ["b", "b", "b", "b", "e"]
+    assert table["split"].tolist() == ["search"] * 4 + ["train"]
+
+
 def test_splits_follow_the_fractions_and_never_move_when_cutouts_are_added(tmp_path):
     survey = folder_survey(tmp_path, train=0.6, validation=0.1, search=0.3)
     ids = [str(number) for number in range(4000)]
