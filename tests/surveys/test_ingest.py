@@ -87,9 +87,16 @@ def test_a_fixed_search_object_takes_its_copies_with_it():
 
 def test_a_repeated_id_joins_whole_groups():
     # Two pairs that look alike, linked by an id of both; a galaxy apart.
-    looks = [b"\0" * 8, b"\0" * 8, b"\xff" * 8, b"\xff" * 8, b"\x0f" * 8]
-    rows = pd.DataFrame({"object_id": ["b", "c", "c", "d", "e"], "survey": "a", "galaxy": None,
-                         "split": [None, None, None, "search", "train"], "phash": looks})  # fmt: skip
+    one, two, apart = (bytes([byte]) * 32 for byte in (0x00, 0xFF, 0x0F))
+    rows = pd.DataFrame(
+        {
+            "object_id": ["b", "c", "c", "d", "e"],
+            "survey": "a",
+            "galaxy": None,
+            "split": [None, None, None, "search", "train"],
+            "phash": [one, one, two, two, apart],
+        }
+    )
     table = assign_splits(rows, [MockSurvey(name="a", train=1)], 1)
     assert table["galaxy"].tolist() == ["b", "b", "b", "b", "e"]
     assert table["split"].tolist() == ["search"] * 4 + ["train"]
