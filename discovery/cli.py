@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 import discovery
 from catalogs import CatalogError
@@ -39,6 +40,17 @@ def explained(verb: Callable) -> Callable:
             return verb(*args, **kwargs)
         except (BadInput, CatalogError) as error:
             click.echo(f"discovery: {error}", err=True)
+            sys.exit(2)
+        except ValidationError as error:
+            click.echo("\n".join(f"discovery: {p['msg']}" for p in error.errors()), err=True)
+            sys.exit(2)
+        except OSError as error:
+            what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+            click.echo(
+                f"discovery: {what or error}. Put that right and type the same command again; "
+                "finished work is kept.",
+                err=True,
+            )
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo("discovery: stopped; the same command goes on where it was.", err=True)
@@ -154,10 +166,22 @@ _step_command(
     required=True,
     help="e.g. 'mock, in-between round galaxy, {dust lane:1.3}'; may be repeated.",
 )
-@click.option("--count", default=64, show_default=True, help="Images per prompt.")
-@click.option("--steps", default=12, show_default=True, help="Sampling steps.")
-@click.option("--guidance", default=2.5, show_default=True, help="1 follows the caption loosely.")
-@click.option("--seed", default=1, show_default=True, help="Decides every image.")
+@click.option(
+    "--count", type=click.IntRange(1), default=64, show_default=True, help="Images per prompt."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), default=12, show_default=True, help="Sampling steps."
+)
+@click.option(
+    "--guidance",
+    type=click.FloatRange(1, 30),
+    default=2.5,
+    show_default=True,
+    help="1 follows the caption loosely.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides every image."
+)
 @OUT
 @DEVICE
 @explained

@@ -47,7 +47,10 @@ def steps(run: Run) -> list[Step]:
         Step(
             "ingest",
             ingest_step,
-            lambda run: _settings(run, "survey", "captions", "seed"),
+            lambda run: (
+                _settings(run, "survey", "captions", "seed")
+                | {"data": [survey.fingerprint() for survey in run.config.survey]}
+            ),
             (),
             lambda run: [run.cutouts, run.known, run.truth],
         ),

@@ -1,5 +1,6 @@
 """From candidates to the released catalogue: one table, and where it comes from."""
 
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +148,10 @@ def _measured_on(judged: Judgement) -> str:
 
 def _commit() -> str:
     """The commit of the working copy that the package lies in, or 'released' without one."""
-    here = Path(discovery.__file__).parent
+    here = Path(discovery.__file__).parents[1]
+    # An installed package may lie inside somebody else's working copy, which is not its own.
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return "released"
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=here, capture_output=True, text=True, check=False,

@@ -81,3 +81,25 @@ def test_score_refuses_the_out_of_another_source(detector, tmp_path):
     told = typed(*score, tmp_path / "two")
     assert told.exit_code == 2
     assert f"holds the scores of {tmp_path / 'one'}; give another --out" in told.output
+
+
+@pytest.mark.parametrize("option", [("--count", 0), ("--steps", 0), ("--guidance", 0.5)])
+def test_options_of_synthesize_have_limits(generator, tmp_path, option):
+    told = dream(generator, tmp_path, *option)
+    assert told.exit_code == 2
+    assert f"Invalid value for '{option[0]}'" in told.output
+
+
+def test_two_equal_prompts_are_refused(generator, tmp_path):
+    told = dream(generator, tmp_path, "--prompt", "mock, smooth")
+    assert told.exit_code == 2
+    assert "the prompt 'mock, smooth' is there twice" in told.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_disk_is_told_in_a_line(generator, tmp_path):
+    (tmp_path / "file").write_text("")
+    told = dream(generator, tmp_path / "file" / "out")
+    assert told.exit_code == 2
+    assert "Not a directory" in told.output
+    assert "finished work is kept" in told.output

@@ -84,3 +84,12 @@ class SynthesisConfig(_Settings):
     )
     seed: int = Field(0, ge=0, description="every image's own seed is derived from it")
     batch: int = Field(64, ge=1, description="images drawn at a time")
+
+    @field_validator("prompts")
+    @classmethod
+    def _differ(cls, prompts: tuple[PromptCount, ...]) -> tuple[PromptCount, ...]:
+        # A seed follows from the prompt: two equal ones would draw the same images twice.
+        texts = [wanted.prompt for wanted in prompts]
+        if twice := [text for text in texts if texts.count(text) > 1]:
+            raise ValueError(f"the prompt {twice[0]!r} is there twice; give it once, with the sum")
+        return prompts

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from discovery import pipeline
+import discovery
+from discovery import pipeline, release
 from discovery.config import load_config
 from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.pipeline import Step
 from discovery.run import Manifest, Run
+from discovery.surveys import FolderSurvey
 
 RUN_FILE = Path(__file__).parent / "tiny.toml"
 
@@ -76,3 +78,26 @@ def test_another_generator_to_start_from_trains_anew(run, tmp_path):
         seen.append(pipeline.digests(pipeline.steps(tuned), tuned)["train-generator"])
     assert len(set(seen)) == 3
     assert seen[2] == seen[3]
+
+
+def test_changed_files_of_a_survey_are_ingested_anew(run, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.png").write_bytes(b"one")
+    survey = FolderSurvey(name="folder", path=images)
+    changed = with_config(run, survey=(survey,))
+    before, same = (pipeline.digests(pipeline.steps(changed), changed) for _ in range(2))
+    (images / "b.png").write_bytes(b"another")
+    after = pipeline.digests(pipeline.steps(changed), changed)
+    assert before == same
+    assert all(before[step] != after[step] for step in before)
+
+
+def test_the_commit_is_that_of_the_packages_own_repository(tmp_path, monkeypatch):
+    assert release._commit() != ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert release._commit() == "released"
+    monkeypatch.undo()
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(discovery, "__file__", str(tmp_path / "site/discovery/__init__.py"))
+    assert release._commit() == "released"
