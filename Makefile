@@ -29,4 +29,4 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs/*/ .pytest_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache

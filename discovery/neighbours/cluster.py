@@ -56,8 +56,3 @@ def order_by_probability(
     place = np.full(len(centroids), -1)
     place[order] = np.arange(len(order))
     return place[labels], centroids[order]
-
-
-def cluster_sizes(labels: np.ndarray) -> np.ndarray:
-    """Number of members of cluster 0, 1, …"""
-    return np.bincount(labels)

@@ -17,9 +17,9 @@ def require_faiss() -> ModuleType:
         import faiss
     except ImportError:
         raise BadInput(
-            "faiss is not installed, and clusters and neighbours need it. Type "
-            "pip install 'discovery[cpu]', or pip install 'discovery[gpu]' on a machine with CUDA; "
-            "not both, they install the same module."
+            "faiss is not installed, and clusters and neighbours need it. In "
+            "the working copy type pip install -e '.[cpu]', or pip install -e '.[gpu]' on a "
+            "machine with CUDA; not both, they install the same module."
         ) from None
     return faiss
 

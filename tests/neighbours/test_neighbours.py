@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from discovery.errors import BadInput
-from discovery.neighbours.cluster import cluster_candidates, cluster_sizes, order_by_probability
+from discovery.neighbours.cluster import cluster_candidates, order_by_probability
 from discovery.neighbours.index import Index, nearest_known, require_faiss
 from discovery.neighbours.sheets import contact_sheet
 
@@ -58,13 +58,13 @@ def test_missing_faiss_names_both_extras(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_faiss)
     with pytest.raises(BadInput) as error:
         require_faiss()
-    assert "pip install 'discovery[cpu]'" in str(error.value)
-    assert "pip install 'discovery[gpu]'" in str(error.value)
+    assert "pip install -e '.[cpu]'" in str(error.value)
+    assert "pip install -e '.[gpu]'" in str(error.value)
 
 
 def test_clusters_are_the_groups():
     labels, centroids = cluster_candidates(three_groups(), 3, seed=5)
-    assert sorted(cluster_sizes(labels)) == [20, 20, 20]
+    assert sorted(np.bincount(labels)) == [20, 20, 20]
     assert all(len(set(labels[i : i + 20])) == 1 for i in (0, 20, 40))
     np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-5)
 
