@@ -42,7 +42,7 @@ class Provenance:
     licence: str = _item("LICENCE", "meta.note", "Licence")
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
-    prevalence: float | None = _measured("PREVAL", "stat.value", "Prevalence among the searched")
+    prevalence: float | None = _measured("PREVAL", "stat.value", "Assumed natural prevalence")
     purity: float | None = _measured("PURITY", "stat.value", "Purity at the threshold")
     purity_lo: float | None = _measured(
         "PURLO", "stat.value;stat.min", "Lower end of the 95 % interval of purity"

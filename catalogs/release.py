@@ -32,7 +32,8 @@ def _count(table, name):
 
 def _selection(table, provenance):
     prevalence = provenance.prevalence
-    expected = "not known" if prevalence is None else f"{prevalence:.4%} of the searched"
+    assumed = "not stated" if prevalence is None else f"{100 * prevalence:.4g} %"
+    learned = _count(table, "in_training")
     measured = provenance.measured_on or "not stated"
     return f"""\
 ## How the objects were selected
@@ -43,8 +44,9 @@ def _selection(table, provenance):
 - Purity: {_with_interval(provenance, "purity")}
 - Completeness: {_with_interval(provenance, "completeness")}
 - Measured on: {measured}
-- Prevalence: {expected}
-- {_count(table, "in_training")} rows have `in_training` true: the detector learned from them, so
+- Prevalence (assumed): {assumed}
+- Rows of the training and validation splits are in the table too, marked:
+  {learned} rows have `in_training` true. Their split trained or calibrated the detector, so
   finding them is no evidence.
 - {_count(table, "known_name")} rows carry the name of an object that was known before.
 """

@@ -4,9 +4,9 @@ import pytest
 from astropy import units as u
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
-from catalogue_samples import table
 
 from catalogs import COLUMNS, CatalogError, conform
+from tests.catalogs.catalogue_samples import table
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda c: c.name)

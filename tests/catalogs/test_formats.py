@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from astropy.io import fits, votable
 from astropy.table import Table
-from catalogue_samples import hostile, provenance, table
 
 from catalogs import (
     CatalogError,
@@ -17,6 +16,7 @@ from catalogs import (
     write_fits,
     write_votable,
 )
+from tests.catalogs.catalogue_samples import hostile, provenance, table
 
 FORMATS = {"fits": (write_fits, read_fits), "vot": (write_votable, read_votable)}
 every_format = pytest.mark.parametrize("form", FORMATS)

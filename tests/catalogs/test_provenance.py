@@ -2,9 +2,9 @@ from dataclasses import fields
 
 import pytest
 from astropy.io.votable.ucd import check_ucd
-from catalogue_samples import provenance
 
 from catalogs import CatalogError, Provenance
+from tests.catalogs.catalogue_samples import provenance
 
 RESERVED = {"XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "EXTNAME", "RADESYS"}
 

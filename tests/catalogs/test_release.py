@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
-from catalogue_samples import hostile, provenance, table
-from test_formats import assert_same
 
 from catalogs import CatalogError, Provenance, conform, read_fits, read_votable, write_release
+from tests.catalogs.catalogue_samples import hostile, provenance, table
+from tests.catalogs.test_formats import assert_same
 
 
 def run_python(code, *arguments, check=True, **environment):
@@ -55,7 +55,11 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     for column in conform(rows).itercols():
         assert f"| {column.name} |" in readme
         assert column.description in readme
-    spelt = {"threshold": "0.3", "prevalence": "0.0012%", "purity": "0.610 (95 % interval 0.450"}
+    spelt = {
+        "threshold": "0.3",
+        "prevalence": "Prevalence (assumed): 0.001235 %",
+        "purity": "0.610 (95 % interval 0.450",
+    }
     for field in fields(Provenance):
         value = getattr(said, field.name)
         for part in value if isinstance(value, tuple) else (value,):
