@@ -201,8 +201,9 @@ def _with_nature(
     names = known.dropna(subset=["object_id"]).drop_duplicates("object_id")
     searched["name"] = names.set_index("object_id")["name"].reindex(searched.index)
     if truth is None:
-        nature = {"is_true": searched["name"].notna(), "kind": None, "contrast": np.nan}
-        return searched.assign(**nature), None
+        searched = searched.drop(_further_copies(names), errors="ignore")
+        is_published = searched.index.isin(names["object_id"])
+        return searched.assign(is_true=is_published, kind=None, contrast=np.nan), None
     if stands_out is None:
         raise BadInput(
             "a truth table was given without `stands_out`; give the lane contrast from "
@@ -210,6 +211,13 @@ def _with_nature(
         )
     require_columns(truth, TRUTH_COLUMNS, "truth")
     return _with_truth(searched, truth, known), float(stands_out)
+
+
+def _further_copies(names: pd.DataFrame) -> pd.Series:
+    """Cutouts of a published galaxy beside its nearest one, which stands for it."""
+    if "galaxy" not in names:
+        return names["object_id"][:0]
+    return names.loc[names["galaxy"].notna() & names.duplicated("galaxy"), "object_id"]
 
 
 def _with_truth(searched: pd.DataFrame, truth: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -351,6 +359,7 @@ def _false_kinds(searched: pd.DataFrame) -> tuple[KindCount, ...]:
 
 def _not_searched(known: pd.DataFrame, searched: pd.DataFrame) -> int:
     judged = known[~known["in_training"].fillna(False).astype(bool)]
+    judged = judged[~judged["object_id"].isin(_further_copies(judged))]
     return int((~judged["object_id"].isin(searched.index)).sum())
 
 

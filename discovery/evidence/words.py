@@ -87,11 +87,13 @@ def _with_known(judgement: Judgement, quarry: str) -> list[str]:
 
 
 def rank_list(judgement: Judgement) -> str:
-    """Ranks of the targets, best first, the unreadable last: '3, 17, 240, not read'."""
+    """Names and ranks of the targets, best first: 'NGC 1 at 3, NGC 2 at 17, NGC 3 not read'."""
     if not judgement.targets:
         return "none to rank"
     return ", ".join(
-        "not read" if target.rank is None else f"{target.rank:,}" for target in judgement.targets
+        f"{target.name or target.object_id} "
+        + ("not read" if target.rank is None else f"at {target.rank:,}")
+        for target in judgement.targets
     )
 
 

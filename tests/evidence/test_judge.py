@@ -215,12 +215,21 @@ def test_verdict_with_truth():
     assert "real cutouts only: 5 candidates, purity 60 %" in verdict[3]
 
 
+def test_copies_of_a_published_galaxy_are_one_target_and_no_false_one():
+    published = known(("a", "NGC 1", False), ("b", "NGC 1", False), ("f", "NGC 4", False))
+    published["galaxy"] = ["one", "one", "four"]
+    result = judged(truth=None, stands_out=None, known=published)
+    assert [target.object_id for target in result.targets] == ["a", "f"]
+    assert result.searched == judged(truth=None, stands_out=None).searched - 1
+    assert result.published_not_searched == 0
+
+
 def test_verdict_without_truth_gives_every_rank():
     published = known(("a", "NGC 1", False), ("i", "NGC 4", False))
     result = judged(truth=None, stands_out=None, known=published)
     text = " ".join(words.verdict(result, "dusty early types"))
     assert "Purity is unknown until people have looked" in text
-    assert "Their ranks among 11: 2, not read." in text
+    assert "Their ranks among 11: NGC 1 at 2, NGC 4 not read." in text
 
 
 @pytest.mark.parametrize(
