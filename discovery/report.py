@@ -22,8 +22,8 @@ QUARRY = "dusty early-type galaxies"
 THUMBNAIL_PX = 96
 SHOWN_PER_PROMPT = 12
 REAL_BESIDE = {
-    "real: smooth, no lane": (("smooth", "round galaxy"), ("dust lane",)),
-    "real: edge-on, dust lane": (("edge-on galaxy", "dust lane"), ()),
+    "survey: smooth, no lane": (("smooth", "round galaxy"), ("dust lane",)),
+    "survey: edge-on, dust lane": (("edge-on galaxy", "dust lane"), ()),
 }
 
 
