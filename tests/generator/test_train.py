@@ -99,7 +99,7 @@ learn = train._Learner.learn
 def slowly(self, step):
     learn(self, step)
     print("step", step, flush=True)
-    if step == 4:
+    if step == {stop_at}:
         import time; time.sleep(60)
 train._Learner.learn = slowly
 pixels, captions = test_train.bars_and_discs(), test_train.CAPTIONS
@@ -107,19 +107,24 @@ train.train_generator(pixels, captions, test_train.TINY, Path({out!r}))
 """
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(trained, tmp_path, monkeypatch):
-    script = STORY.format(here=os.path.dirname(__file__), out=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    while "step 4" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert (tmp_path / "training.safetensors").exists()
-    assert not (tmp_path / "generator.json").exists()
-    done = count_steps(monkeypatch)
-    train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path)
-    assert done == [4, 5]
-    assert_same_weights(trained, tmp_path)
+def story(out, stop_at=-1):
+    """A training in a process of its own, as a user has it; it waits to be killed at `stop_at`."""
+    script = STORY.format(here=os.path.dirname(__file__), out=str(out), stop_at=stop_at)
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert "step 0" in story(whole).communicate()[0]
+    killed = story(parts, stop_at=4)
+    while "step 4" not in killed.stdout.readline():
+        assert killed.poll() is None
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert (parts / "training.safetensors").exists()
+    assert not (parts / "generator.json").exists()
+    assert story(parts).communicate()[0].split() == ["step", "4", "step", "5"]
+    assert_same_weights(whole, parts)
 
 
 def count_steps(monkeypatch):
