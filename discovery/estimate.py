@@ -4,7 +4,7 @@ from discovery.run import Run
 
 # Per second on two cores of 2025; machines differ by half or twice. See benchmarks/rates.py.
 RENDERED = 150.0
-READ = 500.0
+READ = 250.0
 GENERATOR_TRAINED_PX = 65 * 64**2
 GENERATOR_PASSES_PX = 120 * 64**2
 DETECTOR_TRAINED = 550.0
