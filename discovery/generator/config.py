@@ -1,6 +1,6 @@
 """Settings of the generator and of what is asked of it."""
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 
 from discovery.morphology.prompts import parse
 
@@ -45,6 +45,11 @@ class GeneratorConfig(_Settings):
         ge=0,
         le=1,
         description="0 draws galaxies as they come, 1 as if their rarest tag were as common as any",
+    )
+    emphasis: dict[str, PositiveFloat] = Field(
+        {},
+        description="tags, and how many times as often the images that have them all are drawn: "
+        "{ 'dust lane' = 4.0, 'smooth, dust lane' = 20.0 }; the largest that applies counts",
     )
     noise_shift: float = Field(
         4.0,

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from discovery.generator import model
 from discovery.generator.config import GeneratorConfig
 from discovery.generator.model import Generator
 from discovery.generator.sample import no_words
-from discovery.generator.vocabulary import collect_words, count_tags
+from discovery.generator.vocabulary import collect_words, count_tags, tags_of
 from discovery.morphology.prompts import WeightedTokens
 from discovery.progress import say, track
 
@@ -142,15 +142,36 @@ def learning_rate(config: GeneratorConfig, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def draw_weights(captions: Sequence[str], balance: float) -> np.ndarray:
-    """Chance of each image to be drawn: (frequency of its rarest tag) ** -balance, normalised.
+def draw_weights(
+    captions: Sequence[str], balance: float, emphasis: Mapping[str, float]
+) -> np.ndarray:
+    """Chance of each image to be drawn, float (N,) of sum 1.
 
-    Frequencies under 1 % count as 1 %, so that a tag seen twice is not shown all the time.
+    (Frequency of its rarest tag) ** -balance, times the largest emphasis that applies: one whose
+    tags the caption holds all. Frequencies under 1 % count as 1 %, so that a tag seen twice is
+    not shown all the time.
+
+    Raises:
+        BadInput: an emphasis on a tag that no caption has.
     """
+    tags = [tags_of(caption) for caption in captions]
     counts = count_tags(captions)
-    rarest = np.array([min(counts[t.strip()] for t in c.split(",")) for c in captions])
+    rarest = np.array([min(counts[tag] for tag in of_image) for of_image in tags])
     weights = np.maximum(rarest / len(captions), 0.01) ** -balance
+    weights *= _factors(tags, counts, emphasis)
     return weights / weights.sum()
+
+
+def _factors(tags: list[set[str]], counts: Mapping[str, int], emphasis: Mapping[str, float]):
+    wanted = [(tags_of(text), factor) for text, factor in emphasis.items()]
+    if unseen := sorted(set().union(*(combination for combination, _ in wanted)) - set(counts)):
+        raise BadInput(
+            f"emphasis names {', '.join(map(repr, unseen))}, which no caption has; "
+            f"the tags are {', '.join(sorted(counts))}."
+        )
+    return np.array(
+        [max([f for combination, f in wanted if combination <= have], default=1.0) for have in tags]
+    )
 
 
 def vary_caption(caption: str, config: GeneratorConfig, rng: np.random.Generator) -> str:
@@ -178,7 +199,7 @@ class _Learner:
     def __init__(self, generator: Generator, config: GeneratorConfig, pixels, captions):
         self.generator, self.config = generator, config
         self.pixels, self.captions = pixels, captions
-        self.weights = draw_weights(captions, config.balance)
+        self.weights = draw_weights(captions, config.balance, config.emphasis)
         self.modules = generator.modules().train()
         self.parameters = list(self.modules.parameters())
         self.average = [p.detach().clone() for p in self.parameters]

@@ -54,9 +54,14 @@ def known_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     return sorted(ids, key=ids.get)[len(_SPECIAL) :]
 
 
+def tags_of(caption: str) -> set[str]:
+    """The tags that a caption holds."""
+    return {tag.strip() for tag in caption.split(",")}
+
+
 def count_tags(captions: Iterable[str]) -> dict[str, int]:
     """How many captions hold each tag, most frequent first."""
-    counts = Counter(tag.strip() for caption in captions for tag in caption.split(","))
+    counts = Counter(tag for caption in captions for tag in tags_of(caption))
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -224,11 +224,22 @@ def test_noise_is_shifted_as_diffusers_does_when_sampling():
 
 def test_galaxies_with_rare_tags_are_drawn_more_often():
     captions = ["mock, smooth"] * 96 + ["mock, dust lane"] * 4
-    assert draw_weights(captions, 0) == pytest.approx(np.full(100, 0.01))
-    balanced = draw_weights(captions, 1)
+    assert draw_weights(captions, 0, {}) == pytest.approx(np.full(100, 0.01))
+    balanced = draw_weights(captions, 1, {})
     # by hand: chances in the ratio 1/.96 : 1/.04
     assert balanced[-1] / balanced[0] == pytest.approx(0.96 / 0.04)
-    assert draw_weights(["mock, a"] * 9999 + ["mock, b"], 1)[-1] < 2 * 100 / 9999
+    assert draw_weights(["mock, a"] * 9999 + ["mock, b"], 1, {})[-1] < 2 * 100 / 9999
+
+
+def test_emphasis_multiplies_the_chance_of_images_with_all_its_tags():
+    captions = ["mock, smooth", "mock, smooth, dust lane", "mock, dust lane", "mock, ring"]
+    chances = draw_weights(captions, 0, {"dust lane": 3, "dust lane, smooth": 5, "mock": 1})
+    assert chances == pytest.approx(np.array([1, 5, 3, 1]) / 10)
+
+
+def test_emphasis_on_a_tag_that_nothing_has():
+    with pytest.raises(BadInput, match=r"'dust line', which no caption has.*dust lane"):
+        draw_weights(["mock, dust lane"], 0.5, {"dust line": 3})
 
 
 def test_captions_vary_but_keep_the_survey():
