@@ -1,10 +1,12 @@
-"""Which known object, if any, is each row of a catalogue?"""
+"""Which known object, if any, is each row of a catalogue, and which rows are one object?"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, search_around_sky
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from catalogs.errors import CatalogError
 
@@ -43,6 +45,11 @@ def _positions(ra, dec, what):
     return SkyCoord(ra[given], dec[given], unit=u.deg), given
 
 
+def _check(radius_arcsec):
+    if not radius_arcsec > 0:
+        raise CatalogError(f"radius_arcsec = {radius_arcsec}; valid: a number above 0")
+
+
 def _best(index, separation_arcsec):
     """The row of smallest separation for each known object."""
     best = np.zeros(len(index), dtype=bool)
@@ -60,8 +67,7 @@ def crossmatch(ra, dec, known_ra, known_dec, radius_arcsec: float) -> Match:
     matches nothing. Several rows may match one known object: see `Match.best`.
     Raises CatalogError for a position off the sphere or a radius that is not positive.
     """
-    if not radius_arcsec > 0:
-        raise CatalogError(f"radius_arcsec = {radius_arcsec}; valid: a number above 0")
+    _check(radius_arcsec)
     sky, rows = _positions(ra, dec, "catalogue")
     known, known_rows = _positions(known_ra, known_dec, "known list")
     index = np.full(len(ra), NO_MATCH, dtype=np.int64)
@@ -72,3 +78,33 @@ def crossmatch(ra, dec, known_ra, known_dec, radius_arcsec: float) -> Match:
         index[rows[near]] = known_rows[nearest[near]]
         separation[rows[near]] = angle.arcsec[near]
     return Match(index, separation, _best(index, separation))
+
+
+def separation_arcsec(ra, dec, other_ra, other_dec) -> np.ndarray:
+    """Separation on the sphere of N pairs of positions (ICRS deg), NaN where one is unknown."""
+    here, rows = _positions(ra, dec, "catalogue")
+    there, other_rows = _positions(other_ra, other_dec, "other positions")
+    both, one, other = np.intersect1d(rows, other_rows, return_indices=True)
+    separation = np.full(len(ra), np.nan)
+    separation[both] = here[one].separation(there[other]).arcsec
+    return separation
+
+
+def friends_of_friends(ra, dec, radius_arcsec: float) -> np.ndarray:
+    """Number the groups of rows linked by steps of `radius_arcsec` (inclusive) or less.
+
+    Huchra & Geller (1982, ApJ 257, 423), on the sphere alone. Positions are ICRS degrees, arrays
+    (N,); a row whose position is NaN or masked is a group of its own. Returns int64 (N,), equal
+    for rows of one group; not consecutive.
+    Raises CatalogError for a position off the sphere or a radius that is not positive.
+    """
+    _check(radius_arcsec)
+    sky, rows = _positions(ra, dec, "catalogue")
+    # Rows at one and the same position are a single friend: pairs of them may be too many.
+    places, place = np.unique(np.c_[sky.ra.deg, sky.dec.deg], axis=0, return_inverse=True)
+    there = SkyCoord(places, unit=u.deg)
+    one, other, *_ = search_around_sky(there, there, radius_arcsec * u.arcsec)
+    links = coo_array((np.ones(len(one)), (one, other)), shape=[len(places)] * 2)
+    group = np.arange(len(places), len(places) + len(ra))
+    group[rows] = connected_components(links, directed=False)[1][place.ravel()]
+    return group

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from catalogs import CatalogError, crossmatch
+from catalogs.crossmatch import friends_of_friends, separation_arcsec
 
 
 def haversine_arcsec(ra, dec, known_ra, known_dec):
@@ -72,3 +73,38 @@ def test_bad_input():
         crossmatch([0.0], [0.0], [1.0], [0.0], 0)
     with pytest.raises(CatalogError, match=r"ra has shape \(2,\) and dec \(1,\)"):
         crossmatch([0.0, 1.0], [0.0], [1.0], [0.0], 1.0)
+
+
+def test_separations_are_the_haversine_formulas():
+    rng = np.random.default_rng(3)
+    ra, other_ra = rng.uniform(0, 360, (2, 50))
+    dec, other_dec = rng.uniform(-90, 90, (2, 50))
+    expected = haversine_arcsec(ra, dec, other_ra, other_dec).diagonal()
+    np.testing.assert_allclose(separation_arcsec(ra, dec, other_ra, other_dec), expected, rtol=1e-9)
+    ra[3], other_dec[7] = np.nan, np.nan
+    unknown = np.isnan(separation_arcsec(ra, dec, other_ra, other_dec))
+    assert np.flatnonzero(unknown).tolist() == [3, 7]
+
+
+def test_friends_are_the_groups_of_brute_force():
+    rng = np.random.default_rng(4)
+    ra, dec = np.r_[rng.uniform(0, 0.02, (2, 300)).T, [[359.9999, 0], [0.0001, 0]]].T
+    linked = haversine_arcsec(ra, dec, ra, dec) <= 2.0
+    # A chain as long as all rows passes through every power of the matrix.
+    for _ in range(9):
+        linked = linked @ linked
+    group = friends_of_friends(ra, dec, 2.0)
+    np.testing.assert_array_equal(group[:, None] == group, linked)
+    assert group[300] == group[301]
+    assert 2 < len(set(group)) < 250
+
+
+def test_friends_of_unknown_and_of_equal_positions():
+    group = friends_of_friends([1.0, np.nan, 1.0, np.nan, 2.0], [1.0, 1.0, 1.0, np.nan, 1.0], 3)
+    assert group[0] == group[2]
+    assert len(set(group)) == 4
+    assert len(set(friends_of_friends(np.full(3, np.nan), np.full(3, np.nan), 3))) == 3
+    # As pairs these would be 64 GiB.
+    assert set(friends_of_friends(np.zeros(65_536), np.zeros(65_536), 3)) == {0}
+    with pytest.raises(CatalogError, match="radius_arcsec = 0; valid: a number above 0"):
+        friends_of_friends([1.0], [1.0], 0)
