@@ -91,6 +91,17 @@ class RunConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _has_cutouts_to_learn_from(self):
+        needed = ("train",) if self.synthesis is None else ("train", "validation")
+        for split in needed:
+            if not any(getattr(survey, split) for survey in self.survey):
+                raise ValueError(
+                    f"{split} is 0 in every [[survey]]; give at least one some cutouts "
+                    + ("to train on" if split == "train" else "to set the threshold on")
+                )
+        return self
+
+    @model_validator(mode="after")
     def _has_positives_to_compare_with(self):
         compared = self.synthesis is not None and self.evidence.compare_without_synthetic
         if compared and not any(map(_may_teach, self.survey)):
@@ -158,7 +169,9 @@ def _reason(problem: dict) -> str:
         return f"unknown key; known here: {', '.join(_known_keys(problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return "missing; it has to be given"
-    return f"{problem['msg']} (given: {problem['input']!r})"
+    said, given = problem["msg"].removeprefix("Value error, "), problem["input"]
+    # What concerns several keys was given the whole section or file; it says itself what is wrong.
+    return said if isinstance(given, (dict, BaseModel)) else f"{said} (given: {given!r})"
 
 
 def _known_keys(place: tuple) -> list[str]:

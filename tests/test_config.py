@@ -78,6 +78,26 @@ def test_a_negative_number_of_galaxies_is_refused(tmp_path):
         load(tmp_path, TINY.replace("train = 60", "train = -1"))
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_that_is_needed_and_empty_is_refused(tmp_path, split):
+    text = re.sub(rf"^{split} = \d+", f"{split} = 0", TINY, flags=re.M)
+    with pytest.raises(BadInput, match=rf"{split} is 0 in every \[\[survey\]\]"):
+        load(tmp_path, text)
+
+
+def test_a_generator_alone_needs_no_validation_split(tmp_path):
+    text = TINY[: TINY.index("[synthesis]")].replace("validation = 40", "validation = 0")
+    assert load(tmp_path, text).survey[0].validation == 0
+
+
+def test_an_error_of_the_whole_file_does_not_print_the_file(tmp_path):
+    with pytest.raises(BadInput) as refused:
+        load(tmp_path, TINY[: TINY.index("[catalogue]")])
+    assert str(refused.value).endswith(
+        "run.toml:\n  run file: give both [synthesis] and [catalogue] to search, or neither"
+    )
+
+
 def test_two_surveys_of_one_name_are_refused(tmp_path):
     twice = TINY.replace("[generator]", '[[survey]]\nkind = "mock"\nname = "mock"\n[generator]')
     with pytest.raises(BadInput, match="two surveys are named 'mock'"):
