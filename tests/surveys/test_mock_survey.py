@@ -8,7 +8,8 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from discovery.errors import BadInput
-from discovery.surveys.mock import MockSurvey
+from discovery.surveys.mock import MockSurvey, compose, render
+from discovery.surveys.mock.light import Point
 
 SMALL = MockSurvey(train=8, validation=4, search=8, seed=3)
 
@@ -21,7 +22,8 @@ def test_a_row_holds_a_128_pixel_jpeg_of_the_usual_field():
     row = SMALL.rows(2, 3)[0]
     image = Image.open(io.BytesIO(row["image"]))
     assert (image.format, image.size, image.mode) == ("JPEG", (128, 128), "RGB")
-    assert row["pixscale_arcsec"] * 128 == pytest.approx(4.24 * row["petro_r90_arcsec"])
+    # The field is rounded up to whole pixels of SDSS.
+    assert 0 <= row["pixscale_arcsec"] * 128 - 4.24 * row["petro_r90_arcsec"] < 0.396
 
 
 def test_splits_have_the_sizes_asked_for_and_ids_are_unique():
@@ -49,3 +51,17 @@ def test_known_quarry_is_true_quarry_that_stands_out():
 def test_a_sky_without_objects_is_refused():
     with pytest.raises(BadInput, match="train, validation and search are all 0; set at least one"):
         MockSurvey(train=0, validation=0, search=0).validate()
+
+
+def test_the_pixel_scale_is_that_of_the_picture():
+    # R90 just beyond 42 whole pixels, so that a frame of 43 is drawn: 2 % more than asked for.
+    r90_arcsec = 42.1 * 0.396 / 4.24
+    flux = (10.0, 10.0, 10.0)
+    stars = tuple(Point(flux, x, 0.0, 1, 0) for x in (-5.0, 5.0))
+    scene = render.Scene((), stars, None, (), r90_arcsec, 1.0)
+    light = compose.deliver(render.noiseless(scene))[..., 1].astype(float).sum(axis=0)
+    core = np.clip(light - light.max() / 2, 0, None)
+    west, east = (
+        np.average(part, weights=core[part]) for part in (np.arange(64), np.arange(64, 128))
+    )
+    assert (east - west) * render.frame_arcsec(scene) / 128 == pytest.approx(10.0, rel=0.003)

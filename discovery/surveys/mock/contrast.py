@@ -46,6 +46,7 @@ def lane_contrast(scene: render.Scene, rng: np.random.Generator) -> float:
     return float((lane / np.sqrt(variance + (WEBER_FRACTION * grey) ** 2)).max())
 
 
+# Pixels here are of 4.24 R90 sharp, not of the frame rounded up: a beam at most 3 % off.
 def _beam_pixels(scene):
     """σ of the PSF in pixels of the delivered picture."""
     arcsec_per_pixel = render.FIELD_IN_R90 * scene.r90_arcsec / compose.DELIVERED_PIXELS

@@ -55,8 +55,13 @@ class Scene:
 
 
 def frame_pixels(scene: Scene) -> int:
-    """Side of the frame in SDSS pixels: 4.24 petrosian R90 wide."""
+    """Side of the frame in SDSS pixels: 4.24 petrosian R90 wide, rounded up."""
     return int(np.ceil(FIELD_IN_R90 * scene.r90_arcsec / PIXEL_ARCSEC))
+
+
+def frame_arcsec(scene: Scene) -> float:
+    """Side of the frame on the sky; all of it is delivered."""
+    return frame_pixels(scene) * PIXEL_ARCSEC
 
 
 def noiseless(scene: Scene, dusty: bool = True) -> np.ndarray:

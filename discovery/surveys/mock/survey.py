@@ -84,13 +84,12 @@ class MockSurvey(BaseModel):
         frame = render.noiseless(drawn.scene)
         observed = render.observe(drawn.scene, frame, self._rng(index, _NOISE))
         object_id, (ra, dec) = self._object_id(index), self._position(index)
-        field_arcsec = render.FIELD_IN_R90 * drawn.scene.r90_arcsec
         return {
             "object_id": object_id,
             "ra": ra,
             "dec": dec,
             "image": compose.jpeg(compose.deliver(observed)),
-            "pixscale_arcsec": field_arcsec / compose.DELIVERED_PIXELS,
+            "pixscale_arcsec": render.frame_arcsec(drawn.scene) / compose.DELIVERED_PIXELS,
             "crop": CROP,
             "survey": self.name,
             "galaxy": object_id,
