@@ -1,5 +1,6 @@
 """Where cutouts come from; each kind of survey answers the same few questions."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import pandas as pd
@@ -36,12 +37,12 @@ class Survey(Protocol):
     def fingerprint(self) -> str:
         """Changes when a file changes that the rows are made of; '' where there is none."""
 
-    def rows(self, start: int, stop: int) -> list[dict]:
+    def rows(self, start: int, stop: int) -> Iterable[dict]:
         """Rows of the cutout store (see discovery.cutouts.store), [start, stop) of them.
 
         A row has `object_id`, `image`, `crop`, and `ra`, `dec`, `pixscale_arcsec`, `caption`,
         votes and labels where known; `split` only where the survey fixes it. A row that cannot
-        be made is {"object_id": …, "failure": reason}.
+        be made has `failure`, the reason, in place of `image`.
         """
 
     def known(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from discovery.surveys.tables import check_ids, need_columns, numbers, read_tabl
 
 KNOWN_COLUMNS = ("object_id", "ra", "dec", "name", "bibcode", "in_training")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+MAX_IMAGE_BYTES = 64 * 2**20  # 4096 x 4096 px of 4 bytes: no cutout that is read needs more
 NAME = r"^\w[\w.-]*$"  # of a run, a survey, a version: a name of a file, never hidden
 
 
@@ -29,7 +30,7 @@ class KnownList(BaseModel):
     name_column: str | None = Field(None, description="column of names; without it the id is it")
     bibcode: str = Field(min_length=1, description="ADS bibcode of the publication")
     in_training: bool = Field(
-        False, description="true: teach the detector; false: use only to judge what it found"
+        False, description="true: teach the detector; false: search them all, to judge by"
     )
 
     @model_validator(mode="after")
@@ -137,6 +138,10 @@ class SurveyOnDisk(BaseModel):
 def read_image(path: Path, absent: str) -> dict:
     """{"image": bytes} of a file, else {"failure": reason}: `absent` where there is no file."""
     try:
+        # Before it is read: what somebody named .jpg may be larger than the memory.
+        if (size := path.stat().st_size) > MAX_IMAGE_BYTES:
+            limit = f"{MAX_IMAGE_BYTES / 2**20:.0f} MiB"
+            return {"failure": f"{size / 2**20:,.0f} MiB is more than {limit}, too large a file"}
         return {"image": path.read_bytes()}
     except (FileNotFoundError, NotADirectoryError):
         return {"failure": absent}

@@ -1,6 +1,7 @@
 """Your own images: a folder of them, and if you have one a table of labels and positions."""
 
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from operator import eq
 from pathlib import Path
@@ -92,26 +93,24 @@ class FolderSurvey(SurveyOnDisk):
                 f"{', '.join(IMAGE_SUFFIXES)} files. Correct path or images of this [[survey]] in "
                 "the run file."
             )
+        if self.id_column is None:
+            self._check_stems(ids, images)
         check_ids(ids, self.id_column or "file name", self._place)
         self.known()
 
-    def rows(self, start: int, stop: int) -> list[dict]:
+    def rows(self, start: int, stop: int) -> Iterator[dict]:
         """Rows [start, stop) of the table or of the sorted files; a missing file is a failure."""
         ids, images, columns = self._entries(start, stop)
         values = zip(*columns.values(), strict=True)
-        return [
-            self._row(object_id, image, dict(zip(columns, row, strict=True)))
-            for object_id, image, row in zip(ids, images, values, strict=True)
-        ]
+        for object_id, image, row in zip(ids, images, values, strict=True):
+            yield self._row(object_id, image, dict(zip(columns, row, strict=True)))
 
     def _row(self, object_id: str, image: str, row: dict) -> dict:
         absent = f"no file {image} in {self.image_folder}"
-        read = {"object_id": object_id} | read_image(self.image_folder / image, absent)
-        if "failure" in read:
-            return read
+        read = read_image(self.image_folder / image, absent)
         if row.get("split") is None:
             row.pop("split", None)
-        return read | {"crop": self.crop} | row
+        return {"object_id": object_id} | read | {"crop": self.crop} | row
 
     def files(self) -> list[Path]:
         """The table, if there is one, and the folder of images."""
@@ -196,6 +195,16 @@ class FolderSurvey(SurveyOnDisk):
                 f"{self.origin} {key} asks for {column} = {value!r}, which no row of {self._place} "
                 f"has; there: {_listed(there)}."
             )
+
+    def _check_stems(self, ids: list[str], images: list[str]) -> None:
+        first: dict[str, str] = {}
+        for object_id, image in zip(ids, images, strict=True):
+            if (other := first.setdefault(object_id, image)) != image:
+                raise BadInput(
+                    f"{self.origin} {other} and {image} in {self.image_folder} would both have "
+                    f"the id {object_id}: without id_column a file's name is its id. Rename one, "
+                    "or list the images in a table with a column of ids and name it id_column."
+                )
 
     def _check_inside(self, images: list[str | None]) -> None:
         for row, image in enumerate(images, 1):

@@ -7,6 +7,7 @@ gz2sample*.csv[.gz]          positions and photometry by OBJID, if it is there
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -66,7 +67,7 @@ class GZ2Survey(SurveyOnDisk):
             )
         self.known()
 
-    def rows(self, start: int, stop: int) -> list[dict]:
+    def rows(self, start: int, stop: int) -> Iterator[dict]:
         """Rows [start, stop) of the mapping; one without an image has its `failure` instead."""
         mapping = self._mapping()[start:stop]
         objids = mapping["objid"].to_numpy()
@@ -74,18 +75,15 @@ class GZ2Survey(SurveyOnDisk):
         columns = {**_measured(joined), **_votes(joined[0])}
         columns["asset_id"] = mapping["asset_id"].to_pylist()
         folder = self._image_folder()
-        return [
-            self._row(str(objid), folder, dict(zip(columns, values, strict=True)))
-            for objid, *values in zip(objids, *columns.values(), strict=True)
-        ]
+        for objid, *values in zip(objids, *columns.values(), strict=True):
+            yield self._row(str(objid), folder, dict(zip(columns, values, strict=True)))
 
     def _row(self, objid: str, folder: Path, row: dict) -> dict:
         path = folder / f"{row['asset_id']}.jpg"
-        read = {"object_id": objid} | read_image(path, f"no image {path.name} in {folder}")
-        if "failure" in read:
-            return read
-        row["pixscale_arcsec"] = _pixscale_arcsec(read["image"], row["petro_r90_arcsec"])
-        return read | {"crop": self.crop} | row
+        read = read_image(path, f"no image {path.name} in {folder}")
+        if "image" in read:
+            row["pixscale_arcsec"] = _pixscale_arcsec(read["image"], row["petro_r90_arcsec"])
+        return {"object_id": objid} | read | {"crop": self.crop} | row
 
     def files(self) -> list[Path]:
         """The mapping, the vote table and that of positions, and the folder of images."""

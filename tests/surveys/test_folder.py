@@ -47,7 +47,7 @@ def test_without_a_table_every_image_below_the_folder_is_a_row(folder):
     (folder / "images" / ".hidden.jpg").write_text("nor this")
     survey = FolderSurvey(name="mine", path=folder, pixscale_arcsec=0.4, crop=0.5)
     survey.validate()
-    rows = survey.rows(0, 10)
+    rows = list(survey.rows(0, 10))
     assert [row["object_id"] for row in rows] == ["a", "b", "c"]
     assert rows[1] == {
         "object_id": "b",
@@ -58,9 +58,26 @@ def test_without_a_table_every_image_below_the_folder_is_a_row(folder):
     assert len(survey) == 3
 
 
-def test_two_files_of_one_name_need_a_table(folder):
+def test_two_files_of_one_name_are_named(folder):
     Image.new("RGB", (32, 32)).save(folder / "a.jpg")
-    assert "file name a is there twice" in refusal(FolderSurvey(name="mine", path=folder))
+    message = refusal(FolderSurvey(name="mine", path=folder))
+    assert f'survey "mine": a.jpg and images/a.jpg in {folder} would both have the id a' in message
+    assert "Rename one, or list the images in a table" in message
+
+
+def test_an_image_that_a_table_lists_twice_is_named_with_its_row(folder):
+    (folder / "labels.csv").write_text("image\nimages/a.jpg\nimages/a.jpg\n")
+    message = refusal(FolderSurvey(name="mine", path=folder, table="labels.csv"))
+    assert "file name a is there twice, again in row 2" in message
+
+
+def test_a_file_too_large_to_be_a_cutout_is_not_read(folder, monkeypatch):
+    with open(folder / "images/a.jpg", "r+b") as file:
+        file.truncate(3 * 2**30)  # holes: it takes no room
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: b"read")
+    rows = list(FolderSurvey(name="mine", path=folder).rows(0, 3))
+    assert rows[0]["failure"] == "3,072 MiB is more than 64 MiB, too large a file"
+    assert [row.get("image") for row in rows] == [None, b"read", b"read"]
 
 
 def test_a_table_gives_ids_positions_captions_and_labels(folder):
@@ -87,31 +104,27 @@ def test_a_table_gives_ids_positions_captions_and_labels(folder):
         "kind": "elliptical",
     }
     assert (second["caption"], second["split"]) == ("sdss, merger", "search")
-    assert third == {
-        "object_id": str(IDS[2]),
-        "failure": f"no file images/gone.jpg in {folder}",
-    }
+    assert "image" not in third
+    assert third["failure"] == f"no file images/gone.jpg in {folder}"
+    assert (third["object_id"], third["ra"]) == (str(IDS[2]), None)
     assert fourth["caption"] is None
     assert "split" not in fourth
     copy = pickle.loads(pickle.dumps(survey))
-    assert copy.rows(0, 2) + copy.rows(2, 4) == [first, second, third, fourth]
+    again = [*copy.rows(0, 2), *copy.rows(2, 4)]
+    assert again == [first, second, third, fourth]
 
 
 def test_a_column_of_captions_is_used_as_it_is(folder):
     rows = listed(folder, caption_column="kind", tag="hsc").rows(0, 4)
-    assert [row.get("caption") for row in rows] == [
-        "hsc, elliptical",
-        "hsc, merger",
-        None,
-        "hsc, unsure",
-    ]
+    said = [row["caption"] for row in rows]
+    assert said == ["hsc, elliptical", "hsc, merger", "hsc, elliptical", "hsc, unsure"]
 
 
 def test_kept_ids_that_a_float_cannot_hold_become_text(folder):
     (folder / "labels.csv").write_text(f"image,other,n\nimages/a.jpg,{IDS[1]},3\nimages/b.png,,4\n")
     survey = FolderSurvey(name="mine", path=folder, table="labels.csv", keep=["other", "n"])
     survey.validate()
-    rows = survey.rows(0, 2)
+    rows = list(survey.rows(0, 2))
     assert [row["other"] for row in rows] == [str(IDS[1]), None]
     assert [row["n"] for row in rows] == [3, 4]
 
@@ -132,7 +145,7 @@ def test_every_kind_of_table_gives_the_rows_of_the_csv(folder, kind):
     }
     survey = listed(folder, table=path.name, **settings)
     survey.validate()
-    assert survey.rows(0, 4) == listed(folder, **settings).rows(0, 4)
+    assert list(survey.rows(0, 4)) == list(listed(folder, **settings).rows(0, 4))
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "/etc/secret.jpg"])
@@ -318,7 +331,7 @@ def test_the_real_positives_are_searched_and_lie_where_they_were_published(real_
         },
     )
     survey.validate()
-    rows = survey.rows(0, len(survey))
+    rows = list(survey.rows(0, len(survey)))
     assert len(rows) == 7359
     fixed = [row for row in rows if row.get("split") == "search"]
     assert len(fixed) == 7
@@ -342,7 +355,7 @@ def test_the_real_galaxy_zoo_1_galaxies(real_data):
         captions=said,
     )
     survey.validate()
-    rows = survey.rows(0, len(survey))
+    rows = list(survey.rows(0, len(survey)))
     captions = pd.Series([row["caption"] for row in rows]).value_counts().to_dict()
     assert captions == {"sdss, smooth": 1400, "sdss, edge-on galaxy": 289, "sdss, merger": 39}
     assert all((real_data / f"gz1_objid/images/{row['object_id']}.jpg").exists() for row in rows)
