@@ -38,17 +38,32 @@ class Provenance:
     threshold: float = _item("THRESH", "stat.value", "Probability threshold of selection")
     threshold_rule: str = _item("THRRULE", "meta.note", "How the threshold was frozen")
     n_searched: int = _item("NSEARCH", "meta.number", "Number of objects searched")
+    n_unreadable: int = _item("NUNREAD", "meta.number", "Those of them that could not be read")
     acknowledgements: str = _item("ACKNOWL", "meta.note", "Acknowledgements")
     licence: str = _item("LICENCE", "meta.note", "Licence")
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
-    prevalence: float | None = _measured("PREVAL", "stat.value", "Assumed natural prevalence")
-    purity: float | None = _measured("PURITY", "stat.value", "Purity at the threshold")
+    calibration_prevalence: float | None = _measured(
+        "CALPREV", "stat.value", "Prevalence that probability assumes"
+    )
+    natural_prevalence: float | None = _measured(
+        "NATPREV", "stat.value", "Assumed natural prevalence"
+    )
+    purity: float | None = _measured("PURITY", "stat.value", "Purity in the search set")
     purity_lo: float | None = _measured(
         "PURLO", "stat.value;stat.min", "Lower end of the 95 % interval of purity"
     )
     purity_hi: float | None = _measured(
         "PURHI", "stat.value;stat.max", "Upper end of the 95 % interval of purity"
+    )
+    natural_purity: float | None = _measured(
+        "PURNAT", "stat.value", "Purity at the natural prevalence"
+    )
+    natural_purity_lo: float | None = _measured(
+        "PURNATLO", "stat.value;stat.min", "Lower end of the 95 % interval of PURNAT"
+    )
+    natural_purity_hi: float | None = _measured(
+        "PURNATHI", "stat.value;stat.max", "Upper end of the 95 % interval of PURNAT"
     )
     completeness: float | None = _measured("COMPLET", "stat.value", "Completeness at the threshold")
     completeness_lo: float | None = _measured(
@@ -70,8 +85,8 @@ class Provenance:
                 _check(f, part)
         if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?)?", self.created):
             _refuse("created", self.created, "a date like 2026-11-21 or 2026-11-21T10:00:00")
-        _check_interval(self, "purity")
-        _check_interval(self, "completeness")
+        for name in ("purity", "natural_purity", "completeness"):
+            _check_interval(self, name)
 
 
 def _refuse(name, value, valid):

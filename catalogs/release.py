@@ -30,24 +30,29 @@ def _count(table, name):
     return sum(bool(v) for v in table[name].filled("" if kind(table[name]) == "str" else False))
 
 
+def _share(value):
+    return "not stated" if value is None else f"{100 * value:.4g} %"
+
+
 def _selection(table, provenance):
-    prevalence = provenance.prevalence
-    assumed = "not stated" if prevalence is None else f"{100 * prevalence:.4g} %"
     learned = _count(table, "in_training")
-    measured = provenance.measured_on or "not stated"
     return f"""\
 ## How the objects were selected
-{provenance.n_searched} objects were searched. Those with a calibrated probability of at least
-{provenance.threshold:.6g} are here: {len(table)} rows. Threshold: {provenance.threshold_rule}.
+{provenance.n_searched} objects were searched, {provenance.n_unreadable} of which could not be read.
+Candidates are those with a calibrated probability of at least {provenance.threshold:.6g}: here
+{len(table) - learned} rows with their rank. An object with several cutouts stands once, with its
+most probable one. Threshold: {provenance.threshold_rule}.
+
+Another {learned} rows are of the training and validation splits, marked: they have `in_training`
+true and no rank. Their split trained or calibrated the detector, so finding them is no evidence.
 
 ## How far to trust it
-- Purity: {_with_interval(provenance, "purity")}
+- Purity in the search set: {_with_interval(provenance, "purity")}
+- Purity at the natural prevalence: {_with_interval(provenance, "natural_purity")}
 - Completeness: {_with_interval(provenance, "completeness")}
-- Measured on: {measured}
-- Prevalence (assumed): {assumed}
-- Rows of the training and validation splits are in the table too, marked:
-  {learned} rows have `in_training` true. Their split trained or calibrated the detector, so
-  finding them is no evidence.
+- Measured on: {provenance.measured_on or "not stated"}
+- Natural prevalence (assumed): {_share(provenance.natural_prevalence)}
+- Prevalence that `probability` is calibrated at: {_share(provenance.calibration_prevalence)}
 - {_count(table, "known_name")} rows carry the name of an object that was known before.
 """
 

@@ -18,6 +18,7 @@ from discovery.candidates import (
     threshold_of,
 )
 from discovery.evidence.judge import Judgement, judge
+from discovery.evidence.metrics import Estimate, Proportion
 from discovery.files import digest
 from discovery.run import MIXED, Run
 from discovery.surveys.mock import STANDS_OUT
@@ -43,7 +44,7 @@ def release(run: Run) -> list[Path]:
 
 
 def catalogue_table(run: Run) -> pd.DataFrame:
-    """One row per candidate with the columns of `catalogs.COLUMNS` that the run can fill."""
+    """One row per candidate, in their order, with what the run can fill of `catalogs.COLUMNS`."""
     table = find_candidates(run).drop(columns=["status"])
     table = table.merge(pq.read_table(run.clusters / "clusters.parquet").to_pandas(), "left")
     table = table.merge(_from_store(run), "left", on="object_id")
@@ -53,7 +54,7 @@ def catalogue_table(run: Run) -> pd.DataFrame:
     # not quarry: finding such an object is no evidence.
     table["in_training"] = table["split"] != "search"
     table["found_by"] = _found_by(table, run)
-    return table
+    return table.drop(columns=["galaxy"])
 
 
 def _from_store(run: Run) -> pd.DataFrame:
@@ -79,8 +80,10 @@ def _known_columns(run: Run) -> pd.DataFrame:
 def _found_by(table: pd.DataFrame, run: Run) -> pd.Series:
     found = pd.Series(MIXED, index=table.index)
     for variant in run.variants[1:]:
-        scores = read_scores(run, variant).set_index("object_id")["probability"]
-        too = table["object_id"].map(scores) >= threshold_of(run, variant)
+        # This search may have liked another cutout of the galaxy best.
+        scores = read_scores(run, variant).set_index(["split", "galaxy"])["probability"]
+        mine = pd.MultiIndex.from_frame(table[["split", "galaxy"]])
+        too = scores.reindex(mine).to_numpy() >= threshold_of(run, variant)
         found = found.where(~too, found + "+" + variant)
     return found
 
@@ -121,20 +124,25 @@ def provenance(run: Run) -> Provenance:
         threshold=card["threshold"],
         threshold_rule=card["threshold_rule"],
         n_searched=judged.searched,
+        n_unreadable=judged.unreadable,
         acknowledgements=" ".join(config.acknowledgements),
         licence=config.licence,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        prevalence=run.config.evidence.natural_prevalence,
+        calibration_prevalence=card["calibration"]["prevalence"],
+        natural_prevalence=run.config.evidence.natural_prevalence,
         **_measured("purity", judged.purity),
+        **_measured("natural_purity", judged.purity_at_natural_prevalence),
         **_measured("completeness", judged.completeness),
         measured_on=_measured_on(judged),
     )
 
 
-def _measured(name: str, proportion) -> dict:
-    if proportion is None or proportion.estimate is None:
+def _measured(name: str, measure: Proportion | Estimate | None) -> dict:
+    if measure is None:
         return {}
-    return {name: proportion.estimate, f"{name}_lo": proportion.low, f"{name}_hi": proportion.high}
+    value = measure.estimate if isinstance(measure, Proportion) else measure.value
+    ends = {f"{name}_lo": measure.low, f"{name}_hi": measure.high}
+    return {} if value is None else {name: value} | ends
 
 
 def _measured_on(judged: Judgement) -> str:

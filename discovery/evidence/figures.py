@@ -84,7 +84,7 @@ class SheetEntry:
     """One cutout of the candidate sheet; `mark` is a key of MARKS."""
 
     image: np.ndarray  # uint8 (S, S, 3)
-    rank: int
+    rank: str
     probability: float
     mark: str
 

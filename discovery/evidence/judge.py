@@ -1,7 +1,8 @@
 """The judge: what a search found, held against the truth (mock sky) or published objects (real).
 
 The only place that may read the truth table. Counted are objects of the search split that no
-detector was trained on; an object that could not be read counts as not found.
+detector was trained on, each once, by its best cutout; one that could not be read counts as not
+found.
 """
 
 from collections.abc import Sequence
@@ -40,11 +41,13 @@ NEVER_SCORED = "no score: not among the cutouts that were read"
 class Target:
     """One object that a perfect search would have found, and what became of it.
 
-    `rank` is among all searched objects, 1 the best, None without a score; `contrast` is the lane
-    contrast (mock sky only); `name` is its published name, if it has one.
+    `galaxy` is the same in every search, `object_id` that of the cutout that scored best. `rank` is
+    among all searched objects, 1 the best, None without a score; `contrast` is the lane contrast
+    (mock sky only); `name` is its published name, if it has one.
     """
 
     object_id: str
+    galaxy: str
     name: str | None
     contrast: float | None
     status: str
@@ -129,8 +132,10 @@ def judge(
 
     Args:
         scores: object_id, status ('ok' or 'unreadable: …'), score, probability, split; candidates
-            are the rows with probability >= threshold.
-        known: object_id (null: no cutout of it), name, in_training; published objects.
+            are the rows with probability >= threshold. One row an object; where searches may
+            have chosen different cutouts of one, `galaxy` tells what they have in common.
+        known: object_id (null: no cutout of it), name, in_training and, where an object may have
+            several rows, `galaxy`; published objects.
         threshold: in probability, frozen before the search.
         truth: object_id, kind, is_quarry, lane_contrast, and if it has a `split`, quarry of the
             search split without a score row counts as missed. None: judge by `known`.
@@ -181,15 +186,20 @@ def _searched(
     scores: pd.DataFrame, known: pd.DataFrame, threshold: float
 ) -> tuple[pd.DataFrame, int]:
     """The one table of objects that count, by object_id, and how many were left out."""
-    table = scores.loc[scores["split"] == "search", list(SCORE_COLUMNS)].set_index("object_id")
-    trained = known.loc[known["in_training"].fillna(False).astype(bool), "object_id"]
-    seen = table.index.isin(trained.dropna())
+    named = scores if "galaxy" in scores else scores.assign(galaxy=scores["object_id"])
+    columns = [*SCORE_COLUMNS, "galaxy"]
+    table = named.loc[named["split"] == "search", columns].set_index("object_id")
+    seen = table.index.isin(known.loc[_is_trained(known), "object_id"].dropna())
     table = table[~seen].astype({"score": float, "probability": float})
     # What could not be read has no score, whatever stands in its column.
     table.loc[table["status"] != "ok", ["score", "probability"]] = np.nan
     table["rank"] = ranks(table["score"])
     table["found"] = table["probability"] >= threshold
     return table, int(seen.sum())
+
+
+def _is_trained(known: pd.DataFrame) -> pd.Series:
+    return known["in_training"].fillna(False).astype(bool)
 
 
 def _with_nature(
@@ -201,7 +211,6 @@ def _with_nature(
     names = known.dropna(subset=["object_id"]).drop_duplicates("object_id")
     searched["name"] = names.set_index("object_id")["name"].reindex(searched.index)
     if truth is None:
-        searched = searched.drop(_further_copies(names), errors="ignore")
         is_published = searched.index.isin(names["object_id"])
         return searched.assign(is_true=is_published, kind=None, contrast=np.nan), None
     if stands_out is None:
@@ -211,13 +220,6 @@ def _with_nature(
         )
     require_columns(truth, TRUTH_COLUMNS, "truth")
     return _with_truth(searched, truth, known), float(stands_out)
-
-
-def _further_copies(names: pd.DataFrame) -> pd.Series:
-    """Cutouts of a published galaxy beside its nearest one, which stands for it."""
-    if "galaxy" not in names:
-        return names["object_id"][:0]
-    return names.loc[names["galaxy"].notna() & names.duplicated("galaxy"), "object_id"]
 
 
 def _with_truth(searched: pd.DataFrame, truth: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -244,7 +246,7 @@ def _never_scored(
     """Quarry that was lost before scoring: a search that loses objects must not look better."""
     if "split" not in nature:
         return pd.DataFrame()
-    trained = known.loc[known["in_training"].fillna(False).astype(bool), "object_id"]
+    trained = known.loc[_is_trained(known), "object_id"]
     wanted = nature.index[(nature["split"] == "search") & nature["is_quarry"].astype(bool)]
     lost = wanted.difference(searched.index).difference(pd.Index(trained.dropna()))
     blank = {
@@ -256,7 +258,7 @@ def _never_scored(
         "found": False,
         "name": None,
     }
-    return pd.DataFrame(blank, index=lost)
+    return pd.DataFrame(blank, index=lost).assign(galaxy=lost)
 
 
 def _common(searched: pd.DataFrame, threshold: float) -> dict:
@@ -283,6 +285,7 @@ def _targets(searched: pd.DataFrame) -> pd.DataFrame:
 def _target(row) -> Target:
     return Target(
         object_id=str(row.Index),
+        galaxy=str(row.galaxy),
         name=None if pd.isna(row.name) else str(row.name),
         contrast=_number(row.contrast),
         status=row.status,
@@ -358,9 +361,13 @@ def _false_kinds(searched: pd.DataFrame) -> tuple[KindCount, ...]:
 
 
 def _not_searched(known: pd.DataFrame, searched: pd.DataFrame) -> int:
-    judged = known[~known["in_training"].fillna(False).astype(bool)]
-    judged = judged[~judged["object_id"].isin(_further_copies(judged))]
-    return int((~judged["object_id"].isin(searched.index)).sum())
+    judged = known[~_is_trained(known)]
+    is_lost = ~judged["object_id"].isin(searched.index)
+    if "galaxy" not in judged:
+        return int(is_lost.sum())
+    # Of a galaxy's cutouts one was searched; an object without any stands for itself.
+    objects = judged["galaxy"].astype(object).where(judged["galaxy"].notna(), judged.index)
+    return int(is_lost.groupby(objects, sort=False).all().sum())
 
 
 def compare(first: Judgement, second: Judgement, standing_out: bool = False) -> Paired:
@@ -372,7 +379,7 @@ def compare(first: Judgement, second: Judgement, standing_out: bool = False) -> 
     Raises:
         BadInput: the two searches did not look for the same objects.
     """
-    mine, theirs = ({t.object_id: t for t in j.targets} for j in (first, second))
+    mine, theirs = ({t.galaxy: t for t in j.targets} for j in (first, second))
     if mine.keys() != theirs.keys():
         raise BadInput(
             f"{first.variant} and {second.variant} were not asked for the same objects; judge "

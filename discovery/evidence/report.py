@@ -78,8 +78,9 @@ class ReportInputs:
     # Scores that `judgement` was made of: object_id, probability (NaN: unreadable), split.
     scores: pd.DataFrame
 
-    # Candidates in the order of their rank: object_id (str), rank, probability and any other of
-    # CANDIDATE_COLUMNS but `truth`, which comes from the judgement. Other columns are not shown.
+    # Candidates in the order of their rank: object_id (str), rank (null: was in training),
+    # probability and any other of CANDIDATE_COLUMNS but `truth`, which comes from the judgement.
+    # Other columns are not shown.
     candidates: pd.DataFrame
 
     # Cutouts of the candidates by object_id, uint8 (S, S, 3); one that is missing is not drawn.
@@ -155,6 +156,7 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
             used_marks=[mark for mark in MARKS if mark in set(marks)],
             mosaic=_mosaic(inputs, marks),
             more=max(len(inputs.candidates) - IN_MOSAIC, 0),
+            unranked=int(inputs.candidates["rank"].isna().sum()),
             candidates=_candidate_table(inputs),
             targets=_target_table(inputs.judgement, inputs.beside),
             clusters=_clusters(inputs, marks),
@@ -231,7 +233,7 @@ def _tiles(judgement: Judgement) -> list[tuple[str, str, str]]:
         ),
     ]
     if judgement.basis == "truth":
-        tiles.append(_proportion_tile("purity", judgement.purity))
+        tiles.append(_proportion_tile("purity in this search set", judgement.purity))
         label = f"completeness, contrast ≥ {judgement.stands_out:g}"
         return [*tiles, _proportion_tile(label, judgement.completeness_standing_out)]
     tiles.append(("purity", "unknown", "until the candidates are vetted"))
@@ -239,7 +241,7 @@ def _tiles(judgement: Judgement) -> list[tuple[str, str, str]]:
 
 
 def _unreadable(judgement: Judgement) -> str:
-    return f"{judgement.unreadable:,} unreadable" if judgement.unreadable else "cutouts, all read"
+    return f"{judgement.unreadable:,} unreadable" if judgement.unreadable else "objects, all read"
 
 
 def _proportion_tile(label: str, p) -> tuple[str, str, str]:
@@ -257,7 +259,7 @@ def _comparison(first: Judgement, second: Judgement | None) -> list[tuple[str, l
     ]
     if first.basis == "truth":
         rows += [
-            ("Purity", lambda j: words.proportion(j.purity)),
+            ("Purity in this search set", lambda j: words.proportion(j.purity)),
             (
                 "Completeness, lane stands out",
                 lambda j: words.proportion(j.completeness_standing_out),
@@ -270,19 +272,13 @@ def _comparison(first: Judgement, second: Judgement | None) -> list[tuple[str, l
         rows.append(("Their ranks", words.rank_list))
     if first.purity_at_natural_prevalence is not None:
         label = f"Purity at natural prevalence ({words.percent(first.natural_prevalence)})"
-        rows.append((label, lambda j: _percent_estimate(j.purity_at_natural_prevalence)))
+        rows.append((label, lambda j: words.percent_estimate(j.purity_at_natural_prevalence)))
     bound = "" if first.basis == "truth" else ", lower bound"
     rows += [
         (f"Area under ROC curve{bound}", lambda j: words.estimate(j.auroc)),
         (f"Area under precision–recall curve{bound}", lambda j: words.estimate(j.auprc)),
     ]
     return [(label, [tell(j) for j in judgements]) for label, tell in rows]
-
-
-def _percent_estimate(e) -> str:
-    if e.value is None:
-        return "not defined"
-    return f"{words.percent(e.value)} (95 % interval {words.interval(e)})"
 
 
 def _paired(first: Judgement, second: Judgement | None) -> str:
@@ -376,7 +372,7 @@ def _alt(name: str, inputs: ReportInputs) -> str:
 def _sheet_entries(inputs: ReportInputs, marks: Sequence[str]) -> list[SheetEntry]:
     rows = zip(inputs.candidates.itertuples(), marks, strict=True)
     entries = [
-        SheetEntry(inputs.thumbnails[row.object_id], int(row.rank), row.probability, mark)
+        SheetEntry(inputs.thumbnails[row.object_id], _rank(row), row.probability, mark)
         for row, mark in rows
         if row.object_id in inputs.thumbnails
     ]
@@ -392,13 +388,17 @@ def _card(row, mark: str, thumbnails: Mapping[str, np.ndarray]) -> dict:
     image = thumbnails.get(row.object_id)
     return {
         "object_id": row.object_id,
-        "rank": f"{int(row.rank):,}",
+        "rank": _rank(row),
         "probability": f"{row.probability:.2f}",
         "mark": mark,
         "symbol": MARKS[mark][0],
         "meaning": MARKS[mark][1],
         "image": None if image is None else data_uri(image),
     }
+
+
+def _rank(row) -> str:
+    return "–" if pd.isna(row.rank) else f"{int(row.rank):,}"
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -441,12 +441,12 @@ def _cell(value, number_format: str | None) -> Cell:
 
 def _target_table(judgement: Judgement, beside: Judgement | None) -> list[dict]:
     """One row per object that was there to find: the missed first, the clearest of them on top."""
-    other = {t.object_id: t for t in beside.targets} if beside else {}
+    other = {t.galaxy: t for t in beside.targets} if beside else {}
     order = sorted(judgement.targets, key=lambda t: (t.found, -(t.contrast or 0), t.rank or 0))
     return [
         {
             "target": target,
-            "beside": other.get(target.object_id),
+            "beside": other.get(target.galaxy),
             "outcome": words.outcome(target, judgement),
         }
         for target in order
@@ -475,7 +475,7 @@ def _caveats(judgement: Judgement) -> list[str]:
     caveats = tell(judgement)
     if judgement.unreadable:
         caveats.append(
-            f"{judgement.unreadable:,} searched cutouts could not be read. They have no score and "
+            f"{judgement.unreadable:,} searched objects could not be read. They have no score and "
             "count as not found."
         )
     if judgement.in_training:

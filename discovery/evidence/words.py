@@ -37,6 +37,13 @@ def estimate(e: Estimate) -> str:
     return f"{e.value:.3f} ({e.low:.3f}–{e.high:.3f})"
 
 
+def percent_estimate(e: Estimate) -> str:
+    """'34 % (95 % interval 20–55 %)', for a purity that was not counted."""
+    if e.value is None:
+        return "not defined"
+    return f"{percent(e.value)} (95 % interval {interval(e)})"
+
+
 def trained_on(variant: str) -> str:
     """What a variant was trained on, for readers."""
     return VARIANT_NAMES.get(variant, variant)
@@ -50,9 +57,11 @@ def verdict(judgement: Judgement, quarry: str, beside: Judgement | None = None) 
         beside: the same search by a detector trained without synthetic cutouts.
     """
     sentences = [
-        f"{judgement.searched:,} cutouts were searched for {quarry}; {judgement.candidates:,} are "
+        f"{judgement.searched:,} objects were searched for {quarry}; {judgement.candidates:,} are "
         f"candidates at the frozen threshold (probability ≥ {probability(judgement.threshold)})."
     ]
+    if judgement.unreadable:
+        sentences.append(f"{judgement.unreadable:,} of them could not be read and are not found.")
     tell = _with_truth if judgement.basis == "truth" else _with_known
     sentences += tell(judgement, quarry)
     if beside is not None:
@@ -62,11 +71,20 @@ def verdict(judgement: Judgement, quarry: str, beside: Judgement | None = None) 
 
 def _with_truth(judgement: Judgement, quarry: str) -> list[str]:
     return [
-        f"Purity {proportion(judgement.purity)}: that many of the candidates are true {quarry}.",
+        f"Purity {proportion(judgement.purity)}: that many of the candidates are true {quarry}."
+        + _at_natural_prevalence(judgement),
         f"Completeness {proportion(judgement.completeness_standing_out)} of those whose dust lane "
         f"stands out from the noise (contrast ≥ {judgement.stands_out:g}), and "
         f"{proportion(judgement.completeness)} of all, also those too faint for anyone to see.",
     ]
+
+
+def _at_natural_prevalence(judgement: Judgement) -> str:
+    natural = judgement.purity_at_natural_prevalence
+    if natural is None:
+        return ""
+    share = percent(judgement.natural_prevalence)
+    return f" In a sky that holds {share} of them it would be {percent_estimate(natural)}."
 
 
 def _with_known(judgement: Judgement, quarry: str) -> list[str]:

@@ -27,7 +27,7 @@ def group(
     """Write clusters.parquet and cluster-00.png, …, cluster 0 the most probable on average.
 
     Args:
-        candidates: object_id, rank, probability, the most probable first.
+        candidates: object_id, rank (null: was in training), probability, in the order to show.
         embeddings: float32 (N, D) of the candidates.
         known_embeddings: float32 (K, D) of published objects; K may be zero.
 
@@ -52,5 +52,6 @@ def group(
 
 def _draw(members: pd.DataFrame, store: CutoutStore, path: Path) -> None:
     pixels = load_pixels(store, list(members["object_id"]), SHEET_PX)
-    captions = [f"{row.rank}  p {row.probability:.2f}" for row in members.itertuples()]
+    ranks = members["rank"].astype(str).where(members["rank"].notna(), "–")
+    captions = [f"{rank}  p {p:.2f}" for rank, p in zip(ranks, members["probability"], strict=True)]
     contact_sheet(pixels, captions, path)

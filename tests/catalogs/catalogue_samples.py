@@ -20,7 +20,7 @@ def table(n=6, **columns):
         "in_training": np.arange(n) % 2 == 0,
         "score": np.linspace(5, 1, n, dtype=np.float32),
         "probability": np.linspace(1, 0, n, dtype=np.float32),
-        "rank": np.arange(n) + 1,
+        "rank": np.where(np.arange(n) % 2, np.arange(n) // 2 + 1, np.nan),
         "image_sha256": SHA256,
     }
     return pd.DataFrame(plain | columns)
@@ -62,12 +62,17 @@ def provenance(**changes):
         "threshold": 0.1 + 0.2,
         "threshold_rule": "lowest with purity ≥ 50 % on the validation split",
         "n_searched": 10_000,
+        "n_unreadable": 3,
         "acknowledgements": "It's long, 'quoted' and ends in an ampersand; " * 9 + "&",
         "licence": "CC-BY-4.0",
         "created": "2026-11-21",
-        "prevalence": 1.2345678901234567e-05,
+        "natural_prevalence": 1.2345678901234567e-05,
+        "calibration_prevalence": 0.0017,
         "purity": 0.61,
         "purity_lo": 0.45,
         "purity_hi": 0.75,
+        "natural_purity": 0.34,
+        "natural_purity_lo": 0.2,
+        "natural_purity_hi": 0.55,
     }
     return Provenance(**plain | changes)

@@ -125,7 +125,9 @@ def test_astropy_reads_the_same_fits(tmp_path):
             "meta.id;meta.main", "pos.eq.ra;meta.main", "pos.eq.dec;meta.main"]  # fmt: skip
         assert hdus[1].header["TCOMM3"] == "Right ascension (ICRS)"
         assert hdus[1].header["THRESH"] == 0.1 + 0.2
-        assert hdus[1].header["PREVAL"] == 1.2345678901234567e-05
+        assert hdus[1].header["NATPREV"] == 1.2345678901234567e-05
+        assert hdus[1].header["CALPREV"] == 0.0017
+        assert [hdus[1].header[k] for k in ("PURITY", "PURNAT")] == [0.61, 0.34]
     read = Table.read(path)
     assert read["object_id"].tolist() == written["object_id"].tolist()
     assert read["cluster"].tolist() == written["cluster"].tolist()

@@ -31,6 +31,7 @@ def test_keywords_are_distinct():
         ({"purity": 1.2}, "provenance purity = 1.2; valid: a float from 0 to 1"),
         ({"purity": 0.9}, "valid: a value within purity_lo = 0.45 and purity_hi = 0.75"),
         ({"purity": None}, "valid: a value within purity_lo"),
+        ({"natural_purity": 0.6}, "valid: a value within natural_purity_lo = 0.2"),
         ({"completeness_lo": 0.1}, "valid: a value within completeness_lo = 0.1"),
         ({"threshold": float("nan")}, "provenance threshold = nan; valid: a float from 0 to 1"),
         ({"commit": None}, "provenance commit = None; valid: a value"),

@@ -57,22 +57,28 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
         assert column.description in readme
     spelt = {
         "threshold": "0.3",
-        "prevalence": "Prevalence (assumed): 0.001235 %",
-        "purity": "0.610 (95 % interval 0.450",
+        "natural_prevalence": "Natural prevalence (assumed): 0.001235 %",
+        "calibration_prevalence": "Prevalence that `probability` is calibrated at: 0.17 %",
+        "purity": "Purity in the search set: 0.610 (95 % interval 0.450 to 0.750)",
+        "natural_purity": "at the natural prevalence: 0.340 (95 % interval 0.200 to 0.550)",
     }
     for field in fields(Provenance):
         value = getattr(said, field.name)
         for part in value if isinstance(value, tuple) else (value,):
             shown = spelt.get(field.name, f"{part:.3f}" if isinstance(part, float) else str(part))
             assert shown in readme, field.name
-    assert "3 rows have `in_training` true" in readme
+    assert "10000 objects were searched, 3 of which could not be read." in readme
+    assert "3 rows with their rank" in readme
+    assert "Another 3 rows are of the training and validation splits" in readme
     assert "1 rows carry the name" in readme
 
 
 def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):
-    said = provenance(purity=None, purity_lo=None, purity_hi=None, prevalence=None)
+    measured = [name + end for name in ("purity", "natural_purity") for end in ("", "_lo", "_hi")]
+    said = provenance(natural_prevalence=None, **dict.fromkeys(measured))
     readme = write_release(table(), said, tmp_path, "detg")[2].read_text()
-    assert "Purity: not measured" in readme
+    assert "Purity in the search set: not measured" in readme
+    assert "Purity at the natural prevalence: not measured" in readme
     assert "Completeness: not measured" in readme
     assert "To cite: not stated" in readme
 

@@ -182,6 +182,19 @@ def test_two_searches_are_compared_object_by_object():
         compare(judged(), judged(truth=None, stands_out=None))
 
 
+def test_searches_that_chose_other_cutouts_of_an_object_are_compared_by_object():
+    published = known(("a", "NGC 1", False), ("b", "NGC 1", False), ("f", "NGC 4", False))
+    published["galaxy"] = ["one", "one", "four"]
+    table = scores().assign(galaxy=lambda t: t["object_id"].map({"a": "one", "b": "one"}))
+    table["galaxy"] = table["galaxy"].fillna(table["object_id"])
+    without = {"truth": None, "stands_out": None, "known": published}
+    mine = judged(scores=table[table["object_id"] != "b"], **without)
+    other = judged(scores=table[table["object_id"] != "a"], variant="real-only", **without)
+    assert [(t.object_id, t.galaxy) for t in other.targets] == [("b", "one"), ("f", "f")]
+    assert compare(mine, other).both == 1
+    assert mine.published_not_searched == other.published_not_searched == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -207,21 +220,28 @@ def test_bad_tables_are_refused_by_name(changes, message):
 def test_verdict_with_truth():
     verdict = words.verdict(judged(), "dusty early types", judged(variant="real-only"))
     assert verdict[0] == (
-        "10 cutouts were searched for dusty early types; 5 are candidates at the "
+        "10 objects were searched for dusty early types; 5 are candidates at the "
         "frozen threshold (probability ≥ 0.5)."
     )
-    assert "Purity 60 % (3 of 5; 95 % interval 23–88 %)" in verdict[1]  # Wilson 3/5: .231–.882
-    assert "Completeness 50 % (2 of 4; " in verdict[2]
-    assert "real cutouts only: 5 candidates, purity 60 %" in verdict[3]
+    assert "Purity 60 % (3 of 5; 95 % interval 23–88 %)" in verdict[2]  # Wilson 3/5: .231–.882
+    assert "Completeness 50 % (2 of 4; " in verdict[3]
+    assert "real cutouts only: 5 candidates, purity 60 %" in verdict[4]
 
 
-def test_copies_of_a_published_galaxy_are_one_target_and_no_false_one():
-    published = known(("a", "NGC 1", False), ("b", "NGC 1", False), ("f", "NGC 4", False))
-    published["galaxy"] = ["one", "one", "four"]
-    result = judged(truth=None, stands_out=None, known=published)
-    assert [target.object_id for target in result.targets] == ["a", "f"]
-    assert result.searched == 10  # eleven, less the copy
-    assert result.published_not_searched == 0
+def test_published_objects_that_were_not_searched_are_counted_once():
+    rows = (("a", "NGC 1", False), ("x", "NGC 5", False), ("y", "NGC 5", False))
+    nowhere = ((None, "NGC 6", False), (None, "NGC 7", False), ("z", "NGC 8", True))
+    published = known(*rows, *nowhere)
+    published["galaxy"] = ["a", "five", "five", None, None, "eight"]
+    assert judged(truth=None, stands_out=None, known=published).published_not_searched == 3
+
+
+def test_verdict_tells_what_could_not_be_read_and_the_purity_in_a_natural_sky():
+    verdict = words.verdict(judged(natural_prevalence=0.01), "dusty early types")
+    assert verdict[1] == "1 of them could not be read and are not found."
+    # Odds 1/99 × (3/6) / (2/4).
+    assert "In a sky that holds 1 % of them it would be 1 % (95 % interval 0." in verdict[2]
+    assert not any("In a sky" in said for said in words.verdict(judged(), "dusty early types"))
 
 
 def test_verdict_without_truth_gives_every_rank():

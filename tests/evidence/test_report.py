@@ -66,7 +66,8 @@ def inputs(with_truth=True, threshold=0.5, **changes) -> ReportInputs:
     candidates = pd.DataFrame(
         {
             "object_id": ids,
-            "rank": np.arange(len(ids)) + 1,
+            # the last one was in training
+            "rank": pd.array([*range(1, len(ids)), None][: len(ids)], "Int64"),
             "name": HOSTILE,
             "probability": table["probability"].to_numpy(),
             "ra": 10.0,
@@ -169,6 +170,19 @@ def test_identifiers_stay_whole_and_unknown_columns_are_not_shown(page):
 def test_marks_follow_truth_literature_and_training(page):
     classes = [a["class"] for a in page.all("li") if a.get("class", "").startswith("card")]
     assert {"card m-true", "card m-known", "card m-in-training"} <= set(classes)
+
+
+def test_what_was_in_training_has_no_rank_and_counts_for_nothing(page):
+    assert "1 more reached the threshold in the training and validation splits" in page.said
+    assert page.said.count("–") > 0
+    cards = [t for t in page.text if t.strip() == "–"]
+    assert len(cards) == 2  # in the mosaic and in its cluster
+
+
+def test_purity_is_told_in_the_search_set_and_in_a_natural_sky(page):
+    told = page.said.replace("\xa0", " ")
+    assert "Purity in this search set" in told
+    assert "In a sky that holds 4 % of them it would be" in told
 
 
 def test_times_add_up(page):
