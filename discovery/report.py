@@ -14,6 +14,7 @@ from discovery.evidence.figures import SampleRow
 from discovery.evidence.judge import Judgement
 from discovery.evidence.report import Cluster, Download, ReportInputs, write_report
 from discovery.files import digest, read_json, write_json
+from discovery.morphology.prompts import plain_text
 from discovery.release import catalogue_table, judge_search
 from discovery.run import MIXED, Run
 from discovery.surveys.ingest import read_failures
@@ -21,10 +22,6 @@ from discovery.surveys.ingest import read_failures
 QUARRY = "dusty early-type galaxies"
 THUMBNAIL_PX = 96
 SHOWN_PER_PROMPT = 12
-REAL_BESIDE = {
-    "survey: smooth, no lane": (("smooth", "round galaxy"), ("dust lane",)),
-    "survey: edge-on, dust lane": (("edge-on galaxy", "dust lane"), ()),
-}
 
 
 def write(run: Run) -> Path:
@@ -39,7 +36,7 @@ def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
     table = catalogue_table(run)
     return ReportInputs(
         title=run.config.catalogue.title,
-        quarry=QUARRY,
+        quarry=_quarry(run),
         run=run.config.name,
         created=datetime.now(UTC).date().isoformat(),
         judgement=judgements[MIXED],
@@ -57,6 +54,10 @@ def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
     )
 
 
+def _quarry(run: Run) -> str:
+    return getattr(run.config.catalogue, "quarry", QUARRY)
+
+
 def _thumbnails(run: Run, table: pd.DataFrame) -> dict[str, np.ndarray]:
     ids = list(table["object_id"])
     return dict(zip(ids, load_pixels(run.store(), ids, THUMBNAIL_PX), strict=True))
@@ -66,9 +67,10 @@ def _samples(run: Run) -> tuple[SampleRow, ...]:
     size = read_card(run, MIXED)["size"]
     store = run.store()
     captions = store.table(["object_id", "caption"], split="train").dropna()
+    said = captions["caption"] + ","
+    shown = {tag: said.str.contains(f" {tag},", regex=False) for tag in _hunted_tags(run)}
     real = [
-        SampleRow(label, _first(store, captions[_says(captions["caption"], *words_)], size))
-        for label, words_ in REAL_BESIDE.items()
+        SampleRow(f"real: {tag}", _first(store, captions[has], size)) for tag, has in shown.items()
     ]
     synthetic = run.synthetic_store()
     prompts = synthetic.table(["object_id", "prompt"])
@@ -79,13 +81,10 @@ def _samples(run: Run) -> tuple[SampleRow, ...]:
     return tuple(row for row in real + dreamt if len(row.images))
 
 
-def _says(captions: pd.Series, wanted: tuple, unwanted: tuple) -> pd.Series:
-    chosen = pd.Series(True, captions.index)
-    for word in wanted:
-        chosen &= captions.str.contains(word, regex=False)
-    for word in unwanted:
-        chosen &= ~captions.str.contains(word, regex=False)
-    return chosen
+def _hunted_tags(run: Run) -> list[str]:
+    """What the prompts of the quarry combine, tag by tag, less the survey's name before them."""
+    hunted = [plain_text(p.prompt) for p in run.config.synthesis.prompts if p.label == 1]
+    return list(dict.fromkeys(tag.strip() for text in hunted for tag in text.split(",")[1:]))
 
 
 def _first(store: CutoutStore, rows: pd.DataFrame, size: int) -> np.ndarray:
@@ -121,7 +120,8 @@ def _provenance(run: Run) -> dict[str, str]:
 
 def _timings(run: Run) -> tuple[tuple[str, float], ...]:
     steps = read_json(run.folder / "manifest.json")
-    return tuple((name, step["seconds"]) for name, step in steps.items() if "seconds" in step)
+    taken = [(step["finished"], name) for name, step in steps.items() if "finished" in step]
+    return tuple((name, steps[name]["seconds"]) for _, name in sorted(taken))
 
 
 def _downloads(run: Run) -> tuple[Download, ...]:
@@ -133,7 +133,7 @@ def closing_words(run: Run) -> str:
     """What a finished run prints: its outcome in sentences, then where to look."""
     judged = {variant: judge_search(run, variant) for variant in run.variants}
     beside = next((j for variant, j in judged.items() if variant != MIXED), None)
-    lines = words.verdict(judged[MIXED], QUARRY, beside)
+    lines = words.verdict(judged[MIXED], _quarry(run), beside)
     lines += ["", f"report     {run.report / 'index.html'}"]
     lines += [
         f"catalogue  {path}"
