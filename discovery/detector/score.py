@@ -14,16 +14,17 @@ import pyarrow.parquet as pq
 
 from discovery.cutouts import CutoutStore, UnreadableImage, decode
 from discovery.detector.checkpoint import Detector
-from discovery.files import writing
+from discovery.files import sha256_file, writing
 from discovery.progress import say, track
 
 BATCH = 256
 DECODERS = 2  # threads; Pillow lets go of the interpreter's lock while it decodes
-STALE_KEY = b"detector"
+DETECTOR_KEY, SHARD_KEY = b"detector", b"shard"
 
 
 def score_store(detector: Detector, store: CutoutStore, out: Path, survey: str) -> list[Path]:
-    """Write `out`/<survey>-00000.parquet, … one per shard; what this detector has scored is kept.
+    """Write `out`/<survey>-00000.parquet, … one per shard; scores of this detector and these
+    very cutouts are kept.
 
     A shard in a subfolder of the store has the subfolder's name in its file's: no two collide.
     Returns the files, in the order of the shards.
@@ -31,7 +32,7 @@ def score_store(detector: Detector, store: CutoutStore, out: Path, survey: str) 
     names = ["-".join(s.relative_to(store.folder).parts) for s in store.shards]
     files = [Path(out) / f"{survey}-{name}" for name in names]
     pairs = list(zip(store.shards, files, strict=True))
-    todo = [(shard, file) for shard, file in pairs if not is_fresh(file, detector)]
+    todo = [(shard, file) for shard, file in pairs if not is_fresh(file, detector, shard)]
     if len(todo) < len(pairs):
         say(f"  {len(pairs) - len(todo)} of {len(pairs)} shards are scored already")
     rows = pq.ParquetFile(store.shards[0]).metadata.num_rows
@@ -40,11 +41,16 @@ def score_store(detector: Detector, store: CutoutStore, out: Path, survey: str) 
     return files
 
 
-def is_fresh(file: Path, detector: Detector) -> bool:
-    """Whether a score file is there and this very detector made it."""
+def is_fresh(file: Path, detector: Detector, shard: Path) -> bool:
+    """Whether a score file is there, made by this very detector from this very shard."""
     if not file.exists():
         return False
-    return (pq.read_schema(file).metadata or {}).get(STALE_KEY) == detector.digest.encode()
+    metadata = pq.read_schema(file).metadata or {}
+    return _made_from(detector, shard).items() <= metadata.items()
+
+
+def _made_from(detector: Detector, shard: Path) -> dict[bytes, bytes]:
+    return {DETECTOR_KEY: detector.digest.encode(), SHARD_KEY: sha256_file(shard).encode()}
 
 
 def score_shard(detector: Detector, shard_path: Path, out_path: Path) -> Path:
@@ -57,6 +63,7 @@ def score_shard(detector: Detector, shard_path: Path, out_path: Path) -> Path:
     with ThreadPoolExecutor(DECODERS) as threads:
         results = [_forward(detector, *batch) for batch in _batches(rows, detector.size, threads)]
     table = _table(rows["object_id"], results, detector)
+    table = table.replace_schema_metadata(_made_from(detector, shard_path))
     with writing(out_path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return out_path
@@ -114,4 +121,4 @@ def _table(object_ids, results, detector):
             pa.array(embeddings.ravel()), width, mask=pa.array(unreadable)
         ),
     }
-    return pa.table(fields).replace_schema_metadata({STALE_KEY: detector.digest})
+    return pa.table(fields)

@@ -35,23 +35,43 @@ def run(
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither. With `synthetic` None the detector
-    is trained on real cutouts only.
+    is trained on real cutouts only. The card's `field` says what those cutouts show.
     """
     real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed)
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
     )
     dreamt, held_out = synthetic_examples(synthetic, config.size)
-    return train_detector(join(real, dreamt), join(checked, held_out), config, out, device)
+    train, validation, field = join(real, dreamt), join(checked, held_out), field_of_view(stores)
+    return train_detector(train, validation, config, out, device, field)
+
+
+def field_of_view(stores: list[CutoutStore]) -> dict:
+    """What the training cutouts show: `crop`, the central fraction of the width, in the median of
+    each survey, and `arcsec`, the median width of that part; null where no pixel scale is known.
+    """
+    columns = ["survey", "crop", "width", "pixscale_arcsec"]
+    rows = pd.concat([store.table(columns, split="train") for store in stores])
+    arcsec = (rows["crop"] * rows["width"] * rows["pixscale_arcsec"]).astype(float).median()
+    return {
+        "crop": rows.groupby("survey")["crop"].median().to_dict(),
+        "arcsec": None if np.isnan(arcsec) else round(float(arcsec), 1),
+    }
 
 
 def train_detector(
-    train: Examples, validation: Examples, config: DetectorConfig, out: Path, device: str = "auto"
+    train: Examples,
+    validation: Examples,
+    config: DetectorConfig,
+    out: Path,
+    device: str = "auto",
+    field: dict | None = None,
 ) -> Path:
     """Train, calibrate, freeze the threshold, and write the folder `out`.
 
     The synthetic rows of `validation` are positives that were held out of `train`; they lend the
-    threshold their shape where listed positives are few. Returns `out`.
+    threshold their shape where listed positives are few. `field` (see `field_of_view`) is noted
+    on the card. Returns `out`.
 
     Raises:
         BadInput: there is no positive, or no real negative, to train or to calibrate on.
@@ -72,7 +92,7 @@ def train_detector(
     ]
     card = describe(config, mean, std, trained_on)
     card |= calibrate(Detector(tuple(networks), card, where, ""), validation, config)
-    save_detector(networks, card | {"trained": _counts(train)}, Path(out))
+    save_detector(networks, card | {"trained": _counts(train), "field": field}, Path(out))
     for state in states:
         state.path.unlink(missing_ok=True)
     say(f"  threshold {card['threshold']:.4f}: {card['threshold_rule']}")

@@ -88,8 +88,18 @@ def test_rerun_gives_the_same_bytes_and_skips_what_is_there(detector, store, tmp
 
 def test_scores_of_another_detector_are_made_anew(detector, store, tmp_path):
     (first, _) = score_store(detector, store, tmp_path / "scores", "mock")
-    assert score.is_fresh(first, detector)
-    assert not score.is_fresh(first, detector.__class__(**vars(detector) | {"digest": "other"}))
+    assert score.is_fresh(first, detector, store.shards[0])
+    other = detector.__class__(**vars(detector) | {"digest": "other"})
+    assert not score.is_fresh(first, other, store.shards[0])
+
+
+def test_scores_of_other_cutouts_are_made_anew(detector, store, tmp_path):
+    before = [pq.read_table(f) for f in score_store(detector, store, tmp_path / "s", "mock")]
+    write_shard(rows(discs(20, 0, 3), 30), store.shards[1])  # the same ids, other images
+    after = [pq.read_table(f) for f in score_store(detector, store, tmp_path / "s", "mock")]
+    assert after[0].equals(before[0])
+    assert after[1]["object_id"].equals(before[1]["object_id"])
+    assert not after[1]["score"].equals(before[1]["score"])
 
 
 def test_shards_of_two_subfolders_do_not_collide(detector, tmp_path):

@@ -13,7 +13,7 @@ from discovery.detector.checkpoint import load_detector
 from discovery.detector.config import DetectorConfig
 from discovery.detector.examples import join
 from discovery.detector.fit import batch_plan, draw_batch
-from discovery.detector.train import run, score_pixels, train_detector
+from discovery.detector.train import field_of_view, run, score_pixels, train_detector
 from discovery.errors import BadInput
 from tests.detector.toy import CONFIG, discs, examples, png, train_and_validation
 
@@ -137,8 +137,25 @@ def test_verb_assembles_from_stores(tmp_path):
         "synthetic_positives": 14, "synthetic_negatives": 16,
     }  # fmt: skip
     assert (card["validation"]["positives"], card["validation"]["synthetic_positives"]) == (5, 2)
+    assert card["field"] == {"crop": {}, "arcsec": None}
     alone = run(stores, None, known, SHORT, tmp_path / "real-only", "cpu")
     assert load_detector(alone, "cpu").card["trained"]["synthetic_positives"] == 0
+
+
+def test_the_field_is_that_of_the_training_cutouts(tmp_path):
+    def row(object_id, survey, crop, width, pixscale_arcsec, split="train"):
+        return {"object_id": object_id, "image": b"", "survey": survey, "crop": crop,
+                "width": width, "pixscale_arcsec": pixscale_arcsec, "split": split}  # fmt: skip
+
+    rows = [
+        row("a", "gz2", 0.35, 424, 0.2), row("b", "gz2", 0.35, 424, 0.1),
+        row("c", "mine", 1.0, 64, 0.5), row("d", "mine", 0.8, 64, None, "search"),
+    ]  # fmt: skip
+    write_shard(rows, tmp_path / "00000.parquet")
+    # 0.35 × 424 px × 0.2 arcsec = 29.7, 14.8 and 64 px × 0.5 arcsec = 32
+    assert field_of_view([CutoutStore(tmp_path)]) == {
+        "crop": {"gz2": 0.35, "mine": 1.0}, "arcsec": 29.7
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", [{"netwrok": "x"}, {"positive_fraction": 1.5}, {"steps": 0}])
