@@ -14,6 +14,8 @@ from discovery.generator import sample as sampling
 from discovery.generator.config import PromptCount, SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.sheets import contact_sheet
+from discovery.progress import say
+from discovery.run import remove
 from discovery.surveys import FolderSurvey
 from discovery.surveys.ingest import ingest
 
@@ -59,16 +61,24 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def score_alone(model: Path, path: Path, out: Path, device: str) -> str:
+def score_alone(model: Path, path: Path, out: Path, device: str, crop: float | None = None) -> str:
     """Score the store or folder of images `path`; returns the most probable ones as text.
 
+    What changed in `path` since an earlier scoring into `out` is scored anew.
+
+    Args:
+        crop: central fraction of the width to show of every image; None: all of it. A store
+            says it itself.
+
     Raises:
-        BadInput: `path` holds neither cutouts nor images, `out` the scores of another path, or
-            `model` is no detector.
+        BadInput: `path` holds neither cutouts nor images, `out` the scores of another path,
+            `model` is no detector, or a `crop` comes with a store.
     """
     detector = load_detector(model, device)
-    store = _open_or_ingest(path, out)
+    store = _open_or_ingest(path, out, crop)
     files = score_store(detector, store, out / "scores", "scored")
+    for old in set((out / "scores").glob("*.parquet")) - set(files):
+        old.unlink()  # of a shard that is no longer there
     columns = ["object_id", "status", "score", "probability"]
     scores = pd.concat([pq.read_table(file, columns=columns).to_pandas() for file in files])
     best = scores.sort_values(["score", "object_id"], ascending=[False, True]).head(BEST_SHOWN)
@@ -76,27 +86,51 @@ def score_alone(model: Path, path: Path, out: Path, device: str) -> str:
     return (
         f"{best[['object_id', 'probability']].to_string(index=False)}\n"
         f"{len(scores):,} scored, {candidates:,} at or above the frozen threshold "
-        f"{detector.card['threshold']:.4g}; all scores in {out / 'scores'}"
+        f"{detector.card['threshold']:.4g}; all scores in {out / 'scores'}\n"
+        f"{_shown(store, detector.card.get('field'))}"
     )
 
 
-def _claim(out: Path, path: Path) -> None:
-    """Write down whose scores `out` holds, or refuse it for another source."""
-    source, written = {"source": str(path.resolve())}, out / "source.json"
+def _shown(store: CutoutStore, trained: dict | None) -> str:
+    """Which part of the images was scored, and what the detector learnt from."""
+    crop = store.table(["crop"])["crop"].median()
+    line = f"scored was the central {100 * crop:.3g} % of each image's width"
+    if not trained or not trained["crop"]:
+        return f"{line}; the detector's card does not say what it learnt from"
+    parts = [f"{100 * share:.3g} % of {survey}" for survey, share in trained["crop"].items()]
+    wide = f", {trained['arcsec']:g} arcsec in the median" if trained["arcsec"] else ""
+    return (
+        f"{line}; the detector learnt from the central {', '.join(parts)}{wide}, as a rule "
+        "3 petrosian R90 of the galaxy (where your images show more, give --crop)"
+    )
+
+
+def _claim(out: Path, path: Path, data: dict) -> None:
+    """Write down whose scores `out` holds; refuse it for another source.
+
+    Where `data`, what was made of the source, is no longer the same, its cutouts are removed.
+    """
+    source, written = {"source": str(path.resolve())} | data, out / "source.json"
     held = read_json(written) if written.exists() else source
-    if held != source:
+    if held["source"] != source["source"]:
         raise BadInput(f"{out} holds the scores of {held['source']}; give another --out.")
+    if held != source:
+        say(f"  {path} or --crop changed since it was scored into {out}; begins anew")
+        remove(out / "cutouts")
     write_json(written, source)
 
 
-def _open_or_ingest(path: Path, out: Path) -> CutoutStore:
+def _open_or_ingest(path: Path, out: Path, crop: float | None) -> CutoutStore:
     if not path.is_dir():
         raise BadInput(f"{path} is not a folder; name a cutout store or a folder of JPEG or PNG.")
     if any(p.stem.isdigit() for p in path.rglob("[!.]*.parquet")):
         store = CutoutStore(path)
-        _claim(out, path)
+        if crop is not None:
+            raise BadInput(f"{path} is a cutout store, which says the crop itself; omit --crop.")
+        _claim(out, path, {})
         return store
-    survey = FolderSurvey(name="folder", path=path, train=0, validation=0, search=1)
+    crop = 1.0 if crop is None else crop
+    survey = FolderSurvey(name="folder", path=path, crop=crop, train=0, validation=0, search=1)
     survey.validate()
-    _claim(out, path)
+    _claim(out, path, {"crop": crop, "files": survey.fingerprint()})
     return ingest([survey], CaptionRules(), out / "cutouts", seed=0, workers=2)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
 
 import discovery
@@ -26,9 +27,12 @@ DEVICE = click.option(
     show_default=True,
     help="auto, cpu, cuda or cuda:N; auto takes CUDA where it is.",
 )
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the result."
+YES = click.option(
+    "--yes",
+    is_flag=True,
+    help="Remove finished work that other settings or files have made, and do it anew.",
 )
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the result.")
 
 
 def explained(verb: Callable) -> Callable:
@@ -69,38 +73,57 @@ def main() -> None:
     """
 
 
-def _open_run(run_file: Path, runs: Path):
+def _open_run(run_file: Path, runs: Path, device: str = "auto"):
     from discovery.config import load_config
     from discovery.run import Run
 
     config = load_config(run_file)
-    return Run(config, runs / config.name, run_file)
+    return Run(config, runs / config.name, run_file, device)
+
+
+def _take_step(verb: str, run_file: Path, runs: Path, yes: bool, device: str = "auto") -> None:
+    from discovery import pipeline
+
+    run = _open_run(run_file, runs, device)
+    pipeline.walk(run, only=pipeline.steps_of(run, verb), yes=yes)
 
 
 @main.command("run")
 @RUN_FILE
 @RUNS
 @click.option("--dry-run", is_flag=True, help="Say what would be done and how long it may take.")
-@click.option("--redo", multiple=True, metavar="STEP", help="Do STEP and all after it anew.")
+@click.option(
+    "--redo",
+    multiple=True,
+    metavar="STEP",
+    help="Do STEP and all that follows from it anew; may be repeated. STEP is ingest, "
+    "train-generator, synthesize, train, score, cluster, release or report; of one detector "
+    "alone 'train mixed', 'score mixed', 'train real-only', 'score real-only'.",
+)
+@YES
+@DEVICE
 @explained
-def run_command(run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...]) -> None:
+def run_command(
+    run_file: Path, runs: Path, dry_run: bool, redo: tuple[str, ...], yes: bool, device: str
+) -> None:
     """Take the whole walk of RUN.toml; steps that are done are not done twice.
 
-    A run that was stopped, also by kill -9, goes on with the same command.
+    A run that was stopped, also by kill -9, goes on with the same command. Where settings changed,
+    finished work that they decide is removed and done anew, but only with --yes or --redo.
     """
     from discovery import pipeline
     from discovery.report import closing_words
 
-    run = _open_run(run_file, runs)
+    run = _open_run(run_file, runs, device)
     if dry_run:
-        click.echo(pipeline.describe_plan(run))
+        click.echo(pipeline.describe_plan(run, redo))
         return
-    pipeline.walk(run, redo=redo)
+    pipeline.walk(run, redo=redo, yes=yes)
     if run.config.synthesis is not None:
         click.echo(closing_words(run))
 
 
-def _step_command(name: str, does: str, reads: str, writes: str) -> None:
+def _step_command(name: str, does: str, reads: str, writes: str, computes: bool = False) -> None:
     needed = "" if name == "ingest" else " It needs the steps before it, and says so."
     text = (
         f"{does}\n\nReads {reads}; writes {writes} in the run's folder. This is one step of "
@@ -111,12 +134,11 @@ def _step_command(name: str, does: str, reads: str, writes: str) -> None:
     @main.command(name, help=text, short_help=does)
     @RUN_FILE
     @RUNS
+    @YES
+    @(DEVICE if computes else lambda verb: verb)
     @explained
-    def command(run_file: Path, runs: Path) -> None:
-        from discovery import pipeline
-
-        run = _open_run(run_file, runs)
-        pipeline.walk(run, only=pipeline.steps_of(run, name))
+    def command(**given) -> None:
+        _take_step(name, **given)
 
 
 _step_command(
@@ -130,12 +152,14 @@ _step_command(
     "Train the text-conditioned diffusion model.",
     "the captioned cutouts of the training split",
     "generator/ in diffusers' layout",
+    computes=True,
 )
 _step_command(
     "train",
     "Train the detector, calibrate it, freeze its threshold.",
     "real and synthetic cutouts to train on, real ones of the validation split to calibrate on",
     "detector/: weights with their preprocessing, calibration and threshold",
+    computes=True,
 )
 _step_command(
     "cluster",
@@ -157,13 +181,31 @@ _step_command(
 )
 
 
+def _is_run_file(first: Path) -> bool:
+    """Whether a verb of two uses was given a run file; what belongs to the other is refused."""
+    is_run_file, of_a_run = first.suffix == ".toml", {"runs", "yes"}
+    context = click.get_current_context()
+    for parameter in context.command.params[1:]:
+        by_hand = context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if by_hand and parameter.name != "device" and is_run_file != (parameter.name in of_a_run):
+            raise click.UsageError(
+                f"{parameter.opts[0]} does not go with {first}: beside RUN.toml, which says the "
+                "rest, stand --runs, --yes and --device; the first two stand there alone."
+            )
+    return is_run_file
+
+
+def _need(name: str, given: object) -> None:
+    if not given:
+        raise click.UsageError(f"Missing {name}; only with a RUN.toml it may be left out.")
+
+
 @main.command()
-@click.argument("generator", type=click.Path(path_type=Path))
+@click.argument("generator", type=click.Path(path_type=Path), metavar="GENERATOR|RUN.toml")
 @click.option(
     "--prompt",
     "prompts",
     multiple=True,
-    required=True,
     help="e.g. 'mock, in-between round galaxy, {dust lane:1.3}'; may be repeated.",
 )
 @click.option(
@@ -183,34 +225,60 @@ _step_command(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides every image."
 )
 @OUT
+@RUNS
+@YES
 @DEVICE
 @explained
-def synthesize(generator, prompts, count, steps, guidance, seed, out, device) -> None:
-    """Have GENERATOR dream cutouts into a store, and draw a sheet of them.
+def synthesize(generator, prompts, count, steps, guidance, seed, out, runs, yes, device) -> None:
+    """Have GENERATOR dream cutouts into a store, and draw a sheet of them; or take this step of
+    the run RUN.toml, which says what to dream.
 
-    GENERATOR is a folder, e.g. runs/demo/generator, or `shipped`: the weights of the package.
+    GENERATOR is a folder, e.g. runs/demo/generator, or `shipped`: the weights of the package. It
+    needs --prompt and --out, and takes neither --runs nor --yes.
     """
+    if _is_run_file(generator):
+        _take_step("synthesize", generator, runs, yes, device)
+        return
     from discovery.alone import synthesize_alone
 
+    _need("--prompt", prompts)
+    _need("--out", out)
     click.echo(synthesize_alone(generator, prompts, count, steps, guidance, seed, out, device))
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN.toml")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--crop",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Central fraction of the width to show, of a folder of images; 1 if left out.",
+)
 @OUT
+@RUNS
+@YES
 @DEVICE
 @explained
-def score(model, path, out, device) -> None:
-    """Score every cutout of PATH with the detector MODEL.
+def score(model, path, crop, out, runs, yes, device) -> None:
+    """Score every cutout of PATH with the detector MODEL; or take this step of the run RUN.toml.
 
     PATH is a cutout store or a folder of JPEG or PNG files, MODEL a detector's folder, e.g.
-    runs/demo/detector/mixed. Probability and embedding come from one pass; a stopped scoring goes
-    on where it was.
+    runs/demo/detector/mixed; they need --out, and take neither --runs nor --yes. Probability and
+    embedding come from one pass; a stopped scoring goes on where it was, and what changed in PATH
+    is scored anew.
+
+    Images should show what the detector was trained on, usually 3 petrosian R90 of the galaxy:
+    GZ2's of 424 px show 8.48, so give them --crop 0.35. What was scored and what was learnt
+    from is printed.
     """
+    if _is_run_file(model):
+        _take_step("score", model, runs, yes, device)
+        return
     from discovery.alone import score_alone
 
-    click.echo(score_alone(model, path, out, device))
+    _need("PATH", path)
+    _need("--out", out)
+    click.echo(score_alone(model, path, out, device, crop))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """The walk from a survey to a catalogue: steps in order, and what is done is not done twice."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import discovery
+from discovery.detector.network import build_network
+from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
-from discovery.generator.model import stated_digest
+from discovery.generator.model import load_generator, stated_digest
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
@@ -25,6 +26,13 @@ from discovery.steps import (
     train_step,
 )
 
+# What the parts of a step's settings are called where they are no section of the run file.
+CALLED = {
+    "data": "the files of a survey",
+    "start": "the generator to start from",
+    "version": "the version of discovery",
+}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -36,7 +44,7 @@ class Step:
 
     name: str
     act: Callable[[Run], None]
-    settings: Callable[[Run], Any]
+    settings: Callable[[Run], dict[str, Any]]
     needs: tuple[str, ...]
     outputs: Callable[[Run], Sequence[Path]]
 
@@ -121,7 +129,9 @@ def _search(variant: str) -> list[Step]:
 
 
 def _settings(run: Run, *sections: str) -> dict:
-    values = run.config.model_dump(mode="json")
+    # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
+    places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
+    values = run.config.model_dump(mode="json", exclude=places)
     return {section: values[section] for section in sections}
 
 
@@ -137,7 +147,7 @@ def steps_of(run: Run, verb: str) -> list[str]:
         BadInput: the run has no such step.
     """
     names = [step.name for step in steps(run)]
-    chosen = [name for name in names if name.split()[0] == verb]
+    chosen = [name for name in names if verb in (name, name.split()[0])]
     if not chosen:
         raise BadInput(
             f"{run.source} has no step {verb!r}; its steps: {', '.join(names)}. For the others "
@@ -146,55 +156,135 @@ def steps_of(run: Run, verb: str) -> list[str]:
     return chosen
 
 
-def digests(walk: Sequence[Step], run: Run) -> dict[str, str]:
-    """The digest of every step: of its settings and of the digests of what it needs."""
-    found: dict[str, str] = {}
+def entries(walk: Sequence[Step], run: Run) -> dict[str, dict]:
+    """What decides every step, as the manifest records it.
+
+    `inputs` holds the digest of each part of its settings, `digest` that of all of them and of
+    the digests of the steps it needs.
+    """
+    found: dict[str, dict] = {}
+    version = {"version": discovery.__version__}
     for step in walk:
-        found[step.name] = digest(
-            {
-                "step": step.name,
-                "settings": step.settings(run),
-                "needs": {name: found[name] for name in step.needs},
-                "version": discovery.__version__,
-            }
-        )
+        settings = step.settings(run)
+        needs = {name: found[name]["digest"] for name in step.needs}
+        whole = {"step": step.name, "settings": settings, "needs": needs} | version
+        parts = {part: digest(value) for part, value in settings.items()}
+        found[step.name] = {"digest": digest(whole), "inputs": parts | version}
     return found
 
 
-def walk(run: Run, only: Sequence[str] | None = None, redo: Sequence[str] = ()) -> None:
-    """Take the steps that are not done, or `only` those named, in the run's folder.
+def validate(run: Run) -> None:
+    """Refuse what could not succeed, before anything is computed.
 
     Raises:
-        BadInput: a survey is unusable, a step named does not exist or lacks what it needs.
+        BadInput: a survey, the device, the generator to start from or the network is unusable.
     """
-    plan = steps(run)
-    _check_names(plan, [*redo, *(only or ())])
     for survey in run.config.survey:
         survey.validate()
+    pick_device(run.device)
+    start, detector = run.config.generator.start, run.config.detector
+    if start != "scratch" and stated_digest(start) is None:
+        load_generator(start)  # says what the folder lacks
+    if run.config.synthesis is not None:
+        build_network(detector.network, detector.stem, detector.pretrained)
+
+
+def walk(
+    run: Run, only: Sequence[str] | None = None, redo: Sequence[str] = (), yes: bool = False
+) -> None:
+    """Take the steps that are not done, or `only` those named, in the run's folder.
+
+    Args:
+        redo: steps or verbs to do anew, with all that follows from them.
+        yes: finished steps may be done anew where their settings changed or a file is gone.
+
+    Raises:
+        BadInput: the run could not succeed, a step named does not exist or lacks what it needs,
+            or finished work would be removed and neither `redo` nor `yes` allows it.
+    """
+    plan = steps(run)
+    chosen = [step for step in plan if only is None or step.name in only]
+    redone = _redone(plan, run, redo)
+    validate(run)
     with alone(run.folder):
+        manifest = Manifest(run.folder)
+        current = entries(plan, run)
+        _check_needs(chosen, run, manifest, current)
+        if not yes:
+            reasons = _outdated(plan, chosen, manifest, current)
+            kept = {name: why for name, why in reasons.items() if name not in redone}
+            _refuse_to_remove(kept, run, manifest, only)
         _copy_run_file(run)
         remove_leftovers(run.folder)
-        manifest = Manifest(run.folder / "manifest.json")
-        manifest.forget(_with_followers(plan, redo))
-        current = digests(plan, run)
-        for step in plan:
-            if only is None or step.name in only:
-                _take(step, plan, run, manifest, current)
+        manifest.forget(redone)
+        for step in chosen:
+            _take(step, plan, run, manifest, current[step.name])
 
 
-def _check_names(plan: Sequence[Step], names: Sequence[str]) -> None:
-    known = [step.name for step in plan]
-    for name in names:
-        if name not in known:
-            raise BadInput(f"no step {name!r} in this run; its steps: {', '.join(known)}.")
+def _redone(plan: Sequence[Step], run: Run, redo: Sequence[str]) -> list[str]:
+    return _with_followers(plan, [name for verb in redo for name in steps_of(run, verb)])
 
 
-def _with_followers(plan: Sequence[Step], names: Sequence[str]) -> list[str]:
-    chosen = list(names)
+def _with_followers(plan: Sequence[Step], names: Iterable[str]) -> list[str]:
+    chosen = set(names)
     for step in plan:
-        if step.name not in chosen and any(need in chosen for need in step.needs):
-            chosen.append(step.name)
-    return chosen
+        if chosen & set(step.needs):
+            chosen.add(step.name)
+    return [step.name for step in plan if step.name in chosen]
+
+
+def _check_needs(chosen: Sequence[Step], run: Run, manifest: Manifest, current: dict) -> None:
+    names = [step.name for step in chosen]
+    for step in chosen:
+        for need in step.needs:
+            if need not in names and not manifest.is_done(need, current[need]["digest"]):
+                raise BadInput(
+                    f"{step.name} needs the step {need!r}, which is not done in {run.folder} or "
+                    f"was done with other settings. Type: discovery run {run.source}"
+                )
+
+
+def _outdated(
+    plan: Sequence[Step], chosen: Sequence[Step], manifest: Manifest, current: dict
+) -> dict[str, str]:
+    """Finished steps that would be removed and done anew, each with the reason."""
+    whys = {step.name: _why_anew(step.name, manifest, current[step.name]) for step in chosen}
+    own = {name: why for name, why in whys.items() if why}
+    return {
+        name: own.get(name, "what it was made from is made anew")
+        for name in _with_followers(plan, own)
+        if manifest.is_finished(name)
+    }
+
+
+def _why_anew(name: str, manifest: Manifest, entry: dict) -> str | None:
+    """Why a finished step cannot stay; None where it can, or is not finished."""
+    if not manifest.is_finished(name) or manifest.is_done(name, entry["digest"]):
+        return None
+    if lost := manifest.lost_file(name):
+        return f"{lost} is gone"
+    before = manifest.steps[name].get("inputs", {})
+    changed = [p for p, value in entry["inputs"].items() if before.get(p, value) != value]
+    called = [CALLED.get(part, f"[{part}]") for part in changed]
+    return f"{', '.join(called) or 'what it was made from'} changed"
+
+
+def _refuse_to_remove(
+    reasons: dict[str, str], run: Run, manifest: Manifest, only: Sequence[str] | None
+) -> None:
+    if not reasons:
+        return
+    lines = [
+        f"  {name} (took {_duration(manifest.steps[name]['seconds']).strip()}): {why}"
+        for name, why in reasons.items()
+    ]
+    verb = only[0].split()[0] if only else "run"
+    raise BadInput(
+        f"{run.folder} holds finished work that would be removed and done anew:\n"
+        + "\n".join(lines)
+        + f"\nTo do that, type: discovery {verb} {run.source} --yes\n"
+        f"To keep it, give {run.source} another name = …; every name is a folder of its own."
+    )
 
 
 def _copy_run_file(run: Run) -> None:
@@ -202,68 +292,63 @@ def _copy_run_file(run: Run) -> None:
         temporary.write_bytes(run.source.read_bytes())
 
 
-def _take(step: Step, plan: Sequence[Step], run: Run, manifest: Manifest, digests: dict) -> None:
-    for need in step.needs:
-        if not manifest.is_done(need, digests[need]):
-            raise BadInput(
-                f"{step.name} needs the step {need!r}, which is not done in {run.folder} or was "
-                f"done with other settings. Type: discovery run {run.source}"
-            )
-    if manifest.is_done(step.name, digests[step.name]):
+def _take(step: Step, plan: Sequence[Step], run: Run, manifest: Manifest, entry: dict) -> None:
+    if manifest.is_done(step.name, entry["digest"]):
         say(f"{step.name}: done before")
         return
-    if not manifest.is_begun(step.name, digests[step.name]):
+    if manifest.is_underway(step.name, entry["digest"]):
+        say(f"{step.name}: continues")
+    else:
         # What follows was made from what is removed now, whatever becomes of this step.
         manifest.forget(_with_followers(plan, [step.name]))
-    _act(step, run, manifest, digests[step.name])
-
-
-def _act(step: Step, run: Run, manifest: Manifest, digest: str) -> None:
-    if not manifest.is_begun(step.name, digest):
         for output in step.outputs(run):
             remove(output)
-        manifest.record(step.name, digest=digest)
-    else:
-        say(f"{step.name}: continues")
+        manifest.record(step.name, **entry)
+    _act(step, run, manifest, entry)
+
+
+def _act(step: Step, run: Run, manifest: Manifest, entry: dict) -> None:
     say(f"{step.name} …")
     start = time.monotonic()
     step.act(run)
     seconds = round(time.monotonic() - start, 1)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest.record(step.name, digest=digest, seconds=seconds, finished=now)
+    manifest.finish(step.name, step.outputs(run), seconds=seconds, **entry)
     say(f"{step.name}: {seconds:,.0f} s")
 
 
-def plan(run: Run) -> list[tuple[str, str, float]]:
-    """What `walk` would do: (step, 'done' | 'to do' | 'to continue', expected seconds).
+def plan(run: Run, redo: Sequence[str] = ()) -> list[tuple[str, str, float]]:
+    """What `walk` would do: (step, 'done' | 'to do' | 'to continue' | 'to do anew: why', seconds).
 
     Raises:
-        BadInput: a survey is unusable.
+        BadInput: the run could not succeed, or has no step of that name.
     """
-    for survey in run.config.survey:
-        survey.validate()
-    manifest = Manifest(run.folder / "manifest.json")
-    expected = expected_seconds(run)
     walk = steps(run)
-    current = digests(walk, run)
-    states = {step.name: _state(step.name, current[step.name], manifest) for step in walk}
+    redone = _redone(walk, run, redo)
+    validate(run)
+    manifest, current = Manifest(run.folder), entries(walk, run)
+    reasons = _outdated(walk, walk, manifest, current) | dict.fromkeys(redone, "--redo")
+    states = {
+        name: f"to do anew: {reasons[name]}" if name in reasons else _state(name, entry, manifest)
+        for name, entry in current.items()
+    }
+    expected = expected_seconds(run)
     return [
         (name, state, 0.0 if state == "done" else expected[name.split()[0]])
         for name, state in states.items()
     ]
 
 
-def _state(name: str, digest: str, manifest: Manifest) -> str:
-    if manifest.is_done(name, digest):
+def _state(name: str, entry: dict, manifest: Manifest) -> str:
+    if manifest.is_done(name, entry["digest"]):
         return "done"
-    return "to continue" if manifest.is_begun(name, digest) else "to do"
+    return "to continue" if manifest.is_underway(name, entry["digest"]) else "to do"
 
 
-def describe_plan(run: Run) -> str:
+def describe_plan(run: Run, redo: Sequence[str] = ()) -> str:
     """The plan as lines for a person."""
-    rows = plan(run)
+    rows = plan(run, redo)
     lines = [f"{run.source} would work in {run.folder}:"]
-    lines += [f"  {name:<16} {state:<12} {_duration(seconds)}" for name, state, seconds in rows]
+    lines += [f"  {name:<16} {_duration(seconds)}  {state}" for name, state, seconds in rows]
     total = sum(seconds for _, _, seconds in rows)
     return "\n".join(
         [*lines, f"about {_duration(total).strip()} on two CPU cores; nothing was done"]

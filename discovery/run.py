@@ -5,6 +5,7 @@ import fcntl
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from discovery.config import RunConfig
@@ -22,6 +23,7 @@ class Run:
     config: RunConfig
     folder: Path
     source: Path  # the run file
+    device: str = "auto"
 
     @property
     def cutouts(self) -> Path:
@@ -74,27 +76,49 @@ class Run:
 
 
 class Manifest:
-    """Which steps of a run are done, under which digest of configuration and inputs."""
+    """Which steps of a run are done: the digest of what decided each, and the files it made."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.steps: dict[str, dict] = read_json(path) if path.exists() else {}
+    def __init__(self, folder: Path):
+        self.folder, self.path = folder, folder / "manifest.json"
+        self.steps: dict[str, dict] = read_json(self.path) if self.path.exists() else {}
+
+    def is_finished(self, step: str) -> bool:
+        return "finished" in self.steps.get(step, {})
 
     def is_done(self, step: str, digest: str) -> bool:
-        entry = self.steps.get(step, {})
-        return entry.get("digest") == digest and "finished" in entry
+        """Finished under this digest, and every file it made is still there."""
+        same = self.steps.get(step, {}).get("digest") == digest
+        return same and self.is_finished(step) and not self.lost_file(step)
 
-    def is_begun(self, step: str, digest: str) -> bool:
-        return self.steps.get(step, {}).get("digest") == digest
+    def is_underway(self, step: str, digest: str) -> bool:
+        """Begun under this digest and stopped before its end."""
+        same = self.steps.get(step, {}).get("digest") == digest
+        return same and not self.is_finished(step)
+
+    def lost_file(self, step: str) -> str | None:
+        """The first file of a finished step that is gone."""
+        files = self.steps[step].get("files", ())
+        return next((file for file in files if not (self.folder / file).exists()), None)
 
     def record(self, step: str, **entry) -> None:
         self.steps[step] = entry
         write_json(self.path, self.steps)
 
+    def finish(self, step: str, outputs: Iterable[Path], **entry) -> None:
+        """Record a step as finished, with the files that are now in its outputs."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        files = sorted(str(path.relative_to(self.folder)) for path in _files_in(outputs))
+        self.record(step, finished=now, files=files, **entry)
+
     def forget(self, steps: Iterable[str]) -> None:
         if there := self.steps.keys() & set(steps):
             self.steps = {name: e for name, e in self.steps.items() if name not in there}
             write_json(self.path, self.steps)
+
+
+def _files_in(outputs: Iterable[Path]) -> Iterator[Path]:
+    for output in outputs:
+        yield from (path for path in [output, *output.rglob("*")] if path.is_file())
 
 
 @contextlib.contextmanager

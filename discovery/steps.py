@@ -7,24 +7,41 @@ import pyarrow as pa
 
 from discovery import report
 from discovery.candidates import find_candidates, read_embeddings, read_known
-from discovery.cutouts.store import CutoutStore, write_table
+from discovery.cutouts.store import SPLITS, CutoutStore, write_table
 from discovery.detector import score as scoring
 from discovery.detector import train as training
 from discovery.detector.checkpoint import load_detector
+from discovery.errors import BadInput
+from discovery.files import read_json
 from discovery.generator import sample as sampling
 from discovery.generator import train as generator_training
+from discovery.generator.model import folder_of
+from discovery.generator.vocabulary import (
+    build_tokenizer,
+    collect_words,
+    count_tags,
+    require_known,
+)
+from discovery.morphology.prompts import token_weights
 from discovery.neighbours.group import group
 from discovery.release import release
 from discovery.run import MIXED, Run
 from discovery.surveys import ingest as ingesting
 
 
+def cores() -> int:
+    """CPU cores that this process may use; in a container fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def ingest_step(run: Run) -> None:
     """Surveys into one store; published objects and, for the judge alone, the truth."""
     surveys = run.config.survey
-    store = ingesting.ingest(
-        surveys, run.config.captions, run.cutouts, run.config.seed, os.cpu_count() or 1
-    )
+    store = ingesting.ingest(surveys, run.config.captions, run.cutouts, run.config.seed, cores())
+    if run.config.synthesis is not None:
+        _refuse_empty_splits(store)
     known = ingesting.match_known(surveys, store)
     write_table(pa.Table.from_pandas(known, preserve_index=False), run.known)
     truths = [truth for survey in surveys if (truth := survey.truth()) is not None]
@@ -33,26 +50,50 @@ def ingest_step(run: Run) -> None:
         write_table(pa.Table.from_pandas(truth, preserve_index=False), run.truth)
 
 
+def _refuse_empty_splits(store: CutoutStore) -> None:
+    filled = set(store.table(["split"])["split"])
+    if empty := [split for split in SPLITS if split not in filled]:
+        raise BadInput(
+            f"of {len(store):,} cutouts none is in the split {empty[0]!r}, and a search needs all "
+            f"of {', '.join(SPLITS)}. Give more cutouts, or more of them to that split in the "
+            "[[survey]] of the run file."
+        )
+
+
 def train_generator_step(run: Run) -> None:
     """The diffusion model, on every captioned cutout of the training split."""
-    generator_training.run(run.store(), run.config.generator, run.generator)
+    if run.config.synthesis is not None:
+        _refuse_unknown_words(run)
+    generator_training.run(run.store(), run.config.generator, run.generator, run.device)
+
+
+def _refuse_unknown_words(run: Run) -> None:
+    """Before hours of training: what it cannot teach the generator, no prompt may ask for."""
+    start = run.config.generator.start
+    known = {} if start == "scratch" else read_json(folder_of(start) / "generator.json")["tags"]
+    captions = run.store().table(["caption"], split="train")["caption"].dropna()
+    tags = {**known, **count_tags(captions)}
+    tokenizer = build_tokenizer(collect_words(tags))
+    for wanted in run.config.synthesis.prompts:
+        require_known(wanted.prompt, tags)
+        token_weights(tokenizer, wanted.prompt)  # refuses one that is too long
 
 
 def synthesize_step(run: Run) -> None:
     """The rare combination, dreamt from the prompts of the run file."""
-    sampling.run(run.generator, run.config.synthesis, run.synthetic)
+    sampling.run(run.generator, run.config.synthesis, run.synthetic, run.device)
 
 
 def train_step(run: Run, variant: str) -> None:
     """A detector on real and synthetic cutouts, or on real ones alone."""
     synthetic = run.synthetic_store() if variant == MIXED else None
     known, out = read_known(run), run.detector(variant)
-    training.run([run.store()], synthetic, known, run.config.detector, out)
+    training.run([run.store()], synthetic, known, run.config.detector, out, run.device)
 
 
 def score_step(run: Run, variant: str) -> None:
     """Every cutout of every survey, shard by shard."""
-    detector = load_detector(run.detector(variant))
+    detector = load_detector(run.detector(variant), run.device)
     for survey in run.config.survey:
         store = CutoutStore(run.cutouts / survey.name)
         scoring.score_store(detector, store, run.scores(variant), survey.name)

@@ -1,5 +1,8 @@
 """The verbs on data outside of a run, as a user types them."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,11 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from discovery.cli import main
-from discovery.cutouts import CutoutStore
+from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector.train import train_detector
+from discovery.files import read_json, write_json
 from discovery.generator.config import GeneratorConfig
 from discovery.generator.train import train_generator
 from tests.detector.toy import CONFIG, discs, png, train_and_validation
+
+RUN_FILE = Path(__file__).parent / "walk/tiny.toml"
 
 
 def typed(*arguments):
@@ -81,6 +87,106 @@ def test_score_refuses_the_out_of_another_source(detector, tmp_path):
     told = typed(*score, tmp_path / "two")
     assert told.exit_code == 2
     assert f"holds the scores of {tmp_path / 'one'}; give another --out" in told.output
+
+
+def scored(out):
+    files = sorted((out / "scores").glob("*.parquet"))
+    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+    return {row["object_id"]: row["score"] for row in rows}
+
+
+def test_score_does_anew_what_changed_in_the_folder(detector, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name, pixels in zip("abc", discs(3, 0, 1), strict=True):
+        (images / f"{name}.png").write_bytes(png(pixels))
+    score = ("score", detector, images, "--out", out, "--device", "cpu")
+    told = typed(*score)
+    assert told.exit_code == 0, told.output
+    assert "scored was the central 100 % of each image's width" in told.output
+    before = scored(out)
+    assert list(before) == ["a", "b", "c"]
+    (images / "a.png").write_bytes(png(discs(1, 1, 2)[0]))
+    (images / "c.png").rename(images / "d.png")
+    told = typed(*score)
+    assert "changed since it was scored" in told.output
+    after = scored(out)
+    assert list(after) == ["a", "b", "d"]
+    assert (after["b"], after["d"]) == (before["b"], before["c"])
+    assert after["a"] != before["a"]
+
+
+def test_crop_shows_the_middle_of_an_image(detector, tmp_path):
+    (middle,) = discs(1, 0, 1)
+    for folder, pixels in (("wide", np.pad(middle, ((16, 16), (16, 16), (0, 0)))), ("one", middle)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(png(pixels))
+    score = ("score", detector, "--out", tmp_path / "out", "--device", "cpu")
+    wide = (*score, tmp_path / "wide")
+    typed(*wide)
+    whole = scored(tmp_path / "out")["a"]
+    told = typed(*wide, "--crop", 0.5)
+    assert "scored was the central 50 % of each image's width" in told.output
+    typed("score", detector, tmp_path / "one", "--out", tmp_path / "other", "--device", "cpu")
+    assert scored(tmp_path / "out") == scored(tmp_path / "other")
+    assert scored(tmp_path / "out")["a"] != whole
+    assert typed(*wide, "--crop", 0).exit_code == 2
+    store = tmp_path / "out/cutouts"
+    told = typed("score", detector, store, "--out", tmp_path / "s", "--crop", 0.5)
+    assert told.exit_code == 2
+    assert "is a cutout store, which says the crop itself; omit --crop" in told.output
+
+
+def test_what_was_scored_is_said_beside_what_was_learnt_from(detector, tmp_path):
+    row = {"object_id": "a", "image": png(discs(1, 0, 1)[0]), "crop": 0.35}
+    write_shard([row], tmp_path / "store/00000.parquet")
+    model = shutil.copytree(detector, tmp_path / "model")
+    score = ("score", model, tmp_path / "store", "--out", tmp_path / "out", "--device", "cpu")
+    assert "the detector's card does not say what it learnt from" in typed(*score).output
+    card = read_json(model / "detector.json")
+    write_json(model / "detector.json", card | {"field": {"crop": {"gz2": 0.7}, "arcsec": 24.5}})
+    assert (
+        "scored was the central 35 % of each image's width; the detector learnt from the central "
+        "70 % of gz2, 24.5 arcsec in the median"
+    ) in typed(*score).output
+
+
+def test_scores_of_a_shard_that_is_gone_go_too(detector, tmp_path):
+    for shard, name in enumerate("ab"):
+        row = {"object_id": name, "image": png(discs(1, 0, shard)[0]), "crop": 1.0}
+        write_shard([row], tmp_path / f"store/0000{shard}.parquet")
+    score = ("score", detector, tmp_path / "store", "--out", tmp_path / "out", "--device", "cpu")
+    assert "2 scored" in typed(*score).output
+    (tmp_path / "store/00001.parquet").unlink()
+    assert "1 scored" in typed(*score).output
+    assert list(scored(tmp_path / "out")) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "needs"), [("synthesize", "train-generator"), ("score", "ingest")]
+)
+def test_a_run_file_takes_the_runs_step(tmp_path, verb, needs):
+    told = typed(verb, RUN_FILE, "--runs", tmp_path, "--device", "cpu")
+    assert told.exit_code == 2
+    assert f"needs the step '{needs}', which is not done in {tmp_path / 'tiny'}" in told.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("synthesize", RUN_FILE, "--prompt", "mock"), "--prompt does not go with"),
+        (("score", RUN_FILE, "--out", "there"), "--out does not go with"),
+        (("score", RUN_FILE, "images"), "path does not go with"),
+        (("score", "model", "images", "--out", "there", "--yes"), "--yes does not go with"),
+        (("score", "model", "images"), "Missing --out"),
+        (("score", "model", "--out", "there"), "Missing PATH"),
+        (("synthesize", "shipped", "--out", "there"), "Missing --prompt"),
+    ],
+)
+def test_the_two_uses_of_a_verb_are_not_mixed(arguments, said):
+    told = typed(*arguments)
+    assert told.exit_code == 2
+    assert said in " ".join(told.output.split())
 
 
 @pytest.mark.parametrize("option", [("--count", 0), ("--steps", 0), ("--guidance", 0.5)])
