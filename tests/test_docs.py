@@ -1,6 +1,7 @@
 """Documentation and code say the same."""
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from discovery.cli import main
-from discovery.config import RunConfig
+from discovery.config import RunConfig, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,6 +39,20 @@ def test_every_verb_explains_itself(verb):
     shown = CliRunner().invoke(main, [verb, "--help"])
     assert shown.exit_code == 0
     assert len(shown.output) > 300
+
+
+def test_the_run_file_of_the_readme_is_the_template_with_other_columns(tmp_path):
+    said = re.search(r"```toml\n(.*?)```", README, re.S).group(1)
+    template = (ROOT / "runs/folder.toml").read_text()
+    path = tmp_path / "my.toml"
+    path.write_text(said + template[template.index("\n[survey.captions]") :])
+    (survey,) = load_config(path).survey
+    assert (survey.kind, survey.caption_column) == ("folder", "class")
+    written, shipped = (tomllib.loads(text)["survey"][0] for text in (said, template))
+    assert written.keys() <= shipped.keys()
+    assert [survey.split_fractions[s] for s in ("train", "validation", "search")] == [
+        shipped[s] for s in ("train", "validation", "search")
+    ]
 
 
 def test_the_guide_names_every_section_of_a_run_file():
