@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from discovery.detector.calibrate import Calibration
-from discovery.detector.network import build_network, logits_and_embeddings, to_input
+from discovery.detector.network import build_network, logits_and_embeddings, to_input, views
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, sha256_file, write_json, writing
 
 WEIGHTS, CARD = "model.safetensors", "detector.json"
-CARD_KEYS = ("network", "stem", "members", "classes", "size", "mean", "std", "calibration",
+CARD_KEYS = ("network", "stem", "members", "views", "classes", "size", "mean", "std", "calibration",
              "threshold", "threshold_score", "threshold_rule", "training_digest", "config",
              "validation")  # fmt: skip
 PREPROCESSING = ("size", "mean", "std")
@@ -40,7 +40,8 @@ class Detector:
     def forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One pass over uint8 (B, S, S, 3): scores float32 (B,) and embeddings float16 (B, D).
 
-        The score is the mean logit of the networks, the embedding that of the first one.
+        The score is the mean logit of the networks over the card's `views` of each image, the
+        embedding the first network's mean over the same views.
         """
         if pixels.shape[1:] != (self.size, self.size, 3):
             raise BadInput(
@@ -49,9 +50,11 @@ class Detector:
             )
         images = to_input(torch.from_numpy(pixels), self.card["mean"], self.card["std"],
                           self.device)  # fmt: skip
-        passes = [logits_and_embeddings(network, images) for network in self.networks]
-        scores = torch.stack([logits for logits, _ in passes]).mean(0)
-        return scores.cpu().numpy(), passes[0][1].to(torch.float16).cpu().numpy()
+        seen = views(images, self.card["views"])
+        passes = [[logits_and_embeddings(net, view) for view in seen] for net in self.networks]
+        scores = torch.stack([logits for of_net in passes for logits, _ in of_net]).mean(0)
+        embeddings = torch.stack([features for _, features in passes[0]]).mean(0)
+        return scores.cpu().numpy(), embeddings.to(torch.float16).cpu().numpy()
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Calibrated probability float32 at the prevalence that the card names."""

@@ -75,4 +75,7 @@ class DetectorConfig(BaseModel):
         description="assumed share of positives in the sky, as recognisable as the known ones",
     )
     ensemble: int = Field(1, ge=1, description="networks whose scores are averaged")
+    views: Literal[1, 2, 4, 8] = Field(
+        4, description="turned and mirrored views over which a score is averaged; each is a pass"
+    )
     seed: int = Field(1, ge=0, description="everything random follows from it")

@@ -91,6 +91,17 @@ def to_input(
     return ((images - mean_) / std_).contiguous(memory_format=torch.channels_last)
 
 
+def views(images: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """The first `count` of the eight ways to look at square images (B, 3, S, S), as they are first.
+
+    A galaxy has no up, so their mean says more than any one: two are an image and its half turn,
+    four its quarter turns, eight those mirrored too.
+    """
+    turns = [(0, False), (2, False), (1, False), (3, False)] + [(k, True) for k in range(4)]
+    seen = [torch.rot90(images.flip(3) if m else images, k, (2, 3)) for k, m in turns[:count]]
+    return [view.contiguous(memory_format=torch.channels_last) for view in seen]
+
+
 def pixel_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and σ per band of uint8 (N, S, S, 3), on a scale where 1 is full."""
     chunks = [pixels[i : i + 1000] for i in range(0, len(pixels), 1000)]  # float64 is 8 × larger

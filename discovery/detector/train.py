@@ -127,6 +127,7 @@ def describe(config: DetectorConfig, mean: list, std: list, trained_on: str) -> 
         "network": config.network,
         "stem": config.stem,
         "members": config.ensemble,
+        "views": config.views,
         "classes": CLASSES,
         "size": config.size,
         "mean": mean,

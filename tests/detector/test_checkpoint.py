@@ -41,6 +41,20 @@ def test_threshold_and_threshold_score_cut_alike(trained):
     assert (below < detector.card["threshold_score"]).all()
 
 
+def test_with_eight_views_it_does_not_matter_how_a_galaxy_lies(folder):
+    # float32 decides the last digits: the same eight images are summed in another order
+    images = discs(6, 1, 3)
+    turned = np.ascontiguousarray(np.rot90(images, 1, (1, 2))[:, :, ::-1])
+    difference = {}
+    for count in (1, 8):
+        edit(folder, lambda card, count=count: card.update(views=count))
+        detector = load_detector(folder, "cpu")
+        (scores, embeddings), (other, others) = detector.forward(images), detector.forward(turned)
+        difference[count] = abs(scores - other).max(), abs(embeddings - others).max()
+    assert difference[8] == pytest.approx((0, 0), abs=2e-3)
+    assert min(difference[1]) > 10 * max(difference[8])
+
+
 def test_digest_changes_with_the_threshold(folder):
     before = load_detector(folder, "cpu").digest
     edit(folder, lambda card: card.update(threshold=0.123))

@@ -11,6 +11,7 @@ from discovery.detector.network import (
     logits_and_embeddings,
     pixel_statistics,
     to_input,
+    views,
 )
 from discovery.errors import BadInput
 
@@ -75,3 +76,13 @@ def test_input_has_mean_zero_and_sigma_one():
     assert images.shape == (2500, 3, 8, 8)
     np.testing.assert_allclose(images.mean((0, 2, 3)), 0, atol=1e-3)
     np.testing.assert_allclose(images.std((0, 2, 3)), 1, atol=1e-3)
+
+
+def test_views_are_the_eight_ways_to_look_at_a_square():
+    image = torch.arange(27.0).reshape(1, 3, 3, 3)
+    grids = {v.numpy().tobytes() for v in views(image, 8)}
+    by_hand = [np.rot90(m, k, (2, 3)) for m in (image.numpy(), image.numpy()[:, :, ::-1])
+               for k in range(4)]  # fmt: skip
+    assert grids == {np.ascontiguousarray(grid).tobytes() for grid in by_hand}
+    assert torch.equal(views(image, 1)[0], image)
+    assert torch.equal(views(image, 2)[1], image.flip(2, 3))
