@@ -168,11 +168,13 @@ def kill_in(step: str, seconds: float, folder: Path) -> None:
         command("run", RUN_FILE, "--runs", folder),
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
-    for said in process.stderr:
-        if said.strip() == f"{step} …":
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.strip() == f"{step} …":
             break
     else:
-        pytest.fail(f"the walk never began {step}")
+        pytest.fail(f"the walk never began {step}:\n{said}")
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
