@@ -119,8 +119,7 @@ def run_command(
         click.echo(pipeline.describe_plan(run, redo))
         return
     pipeline.walk(run, redo=redo, yes=yes)
-    if run.config.synthesis is not None:
-        click.echo(closing_words(run))
+    click.echo(closing_words(run))
 
 
 def _step_command(name: str, does: str, reads: str, writes: str, computes: bool = False) -> None:

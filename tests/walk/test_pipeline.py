@@ -16,6 +16,7 @@ from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.config import PromptCount
 from discovery.pipeline import Step
+from discovery.report import closing_words
 from discovery.run import Manifest, Run
 from discovery.steps import train_generator_step
 from discovery.surveys import FolderSurvey
@@ -277,3 +278,7 @@ def test_the_commit_is_that_of_the_packages_own_repository(tmp_path, monkeypatch
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(discovery, "__file__", str(tmp_path / "site/discovery/__init__.py"))
     assert release._commit() == "released"
+
+
+def test_a_run_that_ends_with_the_generator_says_where_it_is(run):
+    assert closing_words(with_config(run, synthesis=None)) == f"generator  {run.folder}/generator"
