@@ -362,7 +362,7 @@ def _wait_until(true, seconds: float = 100.0) -> bool:
 
 @pytest.fixture
 def reading(tmp_path):
-    """A process that ingests, and the pids of its children, all of them at work."""
+    """A process that ingests, and the pids of multiprocessing's tracker and both its workers."""
     if not Path("/proc/self/task").exists():
         pytest.skip("children are read from /proc")
     script = tmp_path / "read_slowly.py"
@@ -384,12 +384,14 @@ def reading(tmp_path):
 def test_workers_do_not_outlive_a_killed_parent(reading):
     parent, workers = reading
     parent.kill()
+    assert len(workers) == 3
     assert _wait_until(lambda: not any(map(_is_running, workers)), 30)
 
 
 def test_a_killed_worker_is_told_in_words(reading, tmp_path):
-    parent, workers = reading
-    os.kill(workers[-1], signal.SIGKILL)
+    parent, (_, first_worker, *_) = reading
+    # A later worker's end is noticed when another has finished its part.
+    os.kill(first_worker, signal.SIGKILL)
     parent.wait(timeout=100)
     message = (tmp_path / "said").read_text()
     assert "BadInput: a process that read cutouts was ended from outside" in message
