@@ -39,6 +39,9 @@ class CatalogueConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(description="one line: what the objects are")
+    quarry: str = Field(
+        "dusty early-type galaxies", description="what is searched for, in the plural"
+    )
     acronym: str = Field(
         pattern=r"^[A-Z][A-Za-z0-9-]*$", description="first word of every object's IAU designation"
     )

@@ -19,7 +19,6 @@ from discovery.release import catalogue_table, judge_search
 from discovery.run import MIXED, Run
 from discovery.surveys.ingest import read_failures
 
-QUARRY = "dusty early-type galaxies"
 THUMBNAIL_PX = 96
 SHOWN_PER_PROMPT = 12
 
@@ -36,7 +35,7 @@ def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
     table = catalogue_table(run)
     return ReportInputs(
         title=run.config.catalogue.title,
-        quarry=_quarry(run),
+        quarry=run.config.catalogue.quarry,
         run=run.config.name,
         created=datetime.now(UTC).date().isoformat(),
         judgement=judgements[MIXED],
@@ -52,10 +51,6 @@ def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
         timings=_timings(run),
         downloads=_downloads(run),
     )
-
-
-def _quarry(run: Run) -> str:
-    return getattr(run.config.catalogue, "quarry", QUARRY)
 
 
 def _thumbnails(run: Run, table: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -135,7 +130,7 @@ def closing_words(run: Run) -> str:
         return f"generator  {run.generator}"
     judged = {variant: judge_search(run, variant) for variant in run.variants}
     beside = next((j for variant, j in judged.items() if variant != MIXED), None)
-    lines = words.verdict(judged[MIXED], _quarry(run), beside)
+    lines = words.verdict(judged[MIXED], run.config.catalogue.quarry, beside)
     lines += ["", f"report     {run.report / 'index.html'}"]
     lines += [
         f"catalogue  {path}"

@@ -106,7 +106,7 @@ class Manifest:
 
     def finish(self, step: str, outputs: Iterable[Path], **entry) -> None:
         """Record a step as finished, with the files that are now in its outputs."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         files = sorted(str(path.relative_to(self.folder)) for path in _files_in(outputs))
         self.record(step, finished=now, files=files, **entry)
 
