@@ -30,7 +30,7 @@ from discovery.surveys.mock import STANDS_OUT
 def judge_sky(run: Run, seed: int) -> dict[str, Judgement]:
     """Every detector of the run on the sky of `seed`."""
     own = run.config.survey[0]
-    sky = own.model_copy(update={"seed": seed, "train": 0, "validation": 0})
+    sky = own.model_copy(update={"seed": seed, "train": 0, "validation": 0, "published": 0})
     folder = run.folder / "skies" / str(seed)
     store = ingest([sky], CaptionRules(), folder / "cutouts", 0, os.cpu_count() or 1)
     truth = sky.truth()

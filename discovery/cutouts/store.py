@@ -12,6 +12,8 @@ One row is one cutout, its image as the survey delivered it and everything known
     caption         string   what its votes say, null where nobody voted
     galaxy          string   the same for every cutout of one galaxy
     split           string   'train', 'validation' or 'search'
+    sampled         bool     false: it is here because it is published, and no part of a sample
+                             of the sky; null counts as true
     sha256          string   of the image bytes
 
 and the votes, labels and measurements under the survey's own names. Synthetic rows also carry
@@ -47,6 +49,7 @@ CORE = pa.schema(
         ("caption", pa.string()),
         ("galaxy", pa.string()),
         ("split", pa.string()),
+        ("sampled", pa.bool_()),
         ("sha256", pa.string()),
     ]
 )

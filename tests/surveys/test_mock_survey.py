@@ -48,6 +48,21 @@ def test_known_quarry_is_true_quarry_that_stands_out():
     np.testing.assert_array_equal(known.in_training, ~in_search)
 
 
+def test_quarry_published_elsewhere_stands_out_teaches_and_changes_nothing_else():
+    survey = MockSurvey(train=4, validation=2, search=4, published=6, quarry_fraction=0.4, seed=5)
+    alone = survey.model_copy(update={"published": 0})
+    assert (len(survey), len(alone)) == (16, 10)
+    assert survey.rows(0, 10) == alone.rows(0, 10)
+    truth, known = survey.truth().iloc[10:], survey.known()
+    assert truth.is_quarry.all()
+    assert (truth.lane_contrast >= 5).all()
+    assert list(truth.split) == ["train", "train", "validation"] * 2
+    assert list(known.object_id[-6:]) == list(truth.object_id)
+    assert known.in_training[-6:].all()
+    assert known[:-6].equals(alone.known())
+    assert truth.object_id.is_unique
+
+
 def test_a_sky_without_objects_is_refused():
     with pytest.raises(BadInput, match="train, validation and search are all 0; set at least one"):
         MockSurvey(train=0, validation=0, search=0).validate()

@@ -1,5 +1,6 @@
 """The mock survey: rows of cutouts, the published quarry, and the truth."""
 
+import itertools
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -25,7 +26,10 @@ _WHAT, _WHERE, _NOISE, _VOTES, _KNOWN, _CONTRAST = range(6)
 
 
 class MockSurvey(BaseModel):
-    """A sky of `train + validation + search` objects, the same for the same settings."""
+    """A sky of `train + validation + search` objects, the same for the same settings.
+
+    Behind them come `published` more of the quarry, known from elsewhere in the sky.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,20 +43,31 @@ class MockSurvey(BaseModel):
     quarry_fraction: float = Field(
         0.0036, ge=0, le=1, description="probability of a dusty early type, in every split"
     )
+    published: int = Field(
+        0,
+        ge=0,
+        description="dusty early types known from the rest of the sky, beside those in the "
+        "samples: two in three to train on, the third for the threshold",
+    )
     has_votes: ClassVar[bool] = True
     # Every row fixes its own split.
     split_fractions: ClassVar[dict[str, float]] = {}
 
     def validate(self) -> None:
         """Raise BadInput for a sky without objects."""
-        if len(self) == 0:
+        if self.sampled == 0:
             raise BadInput(
                 "the mock survey has no objects: train, validation and search are all 0; "
                 "set at least one of them, for example search = 10000."
             )
 
-    def __len__(self) -> int:
+    @property
+    def sampled(self) -> int:
+        """Objects drawn from the sky as they come; the published of elsewhere come after them."""
         return self.train + self.validation + self.search
+
+    def __len__(self) -> int:
+        return self.sampled + self.published
 
     def fingerprint(self) -> str:
         """Nothing is read: the settings say everything."""
@@ -67,17 +82,22 @@ class MockSurvey(BaseModel):
         return pd.DataFrame([self._truth_row(index) for index in range(len(self))])
 
     def known(self) -> pd.DataFrame:
-        """The published dusty early types: of those that stand out, six in ten."""
+        """The published dusty early types: of those that stand out, six in ten of the samples and
+        all that are known from elsewhere.
+        """
         rows = [self._known_row(index) for index in range(len(self)) if self._is_known(index)]
         columns = ["object_id", "ra", "dec", "name", "bibcode", "in_training"]
         return pd.DataFrame(rows, columns=columns)
 
     def drawn(self, index: int) -> Drawn:
         """The numbers that object `index` is made from."""
-        return draw(self._rng(index, _WHAT), self.quarry_fraction)
+        if index < self.sampled:
+            return draw(self._rng(index, _WHAT), self.quarry_fraction)
+        tries = (draw(self._rng(index, _WHAT, k), 1.0) for k in itertools.count())
+        return next(drawn for drawn in tries if self._contrast(index, drawn) >= STANDS_OUT)
 
-    def _rng(self, index, purpose):
-        return np.random.default_rng([self.seed, index, purpose])
+    def _rng(self, index, *purpose):
+        return np.random.default_rng([self.seed, index, *purpose])
 
     def _row(self, index):
         drawn = self.drawn(index)
@@ -94,6 +114,7 @@ class MockSurvey(BaseModel):
             "survey": self.name,
             "galaxy": object_id,
             "split": self._split(index),
+            "sampled": index < self.sampled,
             "z": drawn.z,
             "petro_r_mag": drawn.r_mag,
             "petro_r90_arcsec": drawn.scene.r90_arcsec,
@@ -121,6 +142,8 @@ class MockSurvey(BaseModel):
         }
 
     def _is_known(self, index):
+        if index >= self.sampled:
+            return True
         drawn = self.drawn(index)
         if drawn.kind != QUARRY or self._rng(index, _KNOWN).random() >= KNOWN_FRACTION:
             return False
@@ -138,6 +161,8 @@ class MockSurvey(BaseModel):
         }
 
     def _split(self, index):
+        if index >= self.sampled:
+            return "validation" if (index - self.sampled) % 3 == 2 else "train"
         if index < self.train:
             return "train"
         return "validation" if index < self.train + self.validation else "search"
