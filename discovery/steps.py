@@ -19,9 +19,9 @@ from discovery.generator.model import folder_of
 from discovery.generator.vocabulary import (
     build_tokenizer,
     collect_words,
-    count_tags,
     require_known,
 )
+from discovery.morphology.captions import count_tags, require_tags, tags_of
 from discovery.morphology.prompts import token_weights
 from discovery.neighbours.group import group
 from discovery.release import release
@@ -72,7 +72,9 @@ def _refuse_unknown_words(run: Run) -> None:
     start = run.config.generator.start
     known = {} if start == "scratch" else read_json(folder_of(start) / "generator.json")["tags"]
     captions = run.store().table(["caption"], split="train")["caption"].dropna()
-    tags = {**known, **count_tags(captions)}
+    voted = count_tags(captions)
+    require_tags(tags_of(run.config.detector.not_negative), voted, "not_negative")
+    tags = {**known, **voted}
     tokenizer = build_tokenizer(collect_words(tags))
     for wanted in run.config.synthesis.prompts:
         require_known(wanted.prompt, tags)

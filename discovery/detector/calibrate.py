@@ -49,15 +49,21 @@ class Threshold:
     rule: str
 
 
-def natural_weights(labels: np.ndarray, prevalence: float) -> np.ndarray:
+def natural_weights(
+    labels: np.ndarray, prevalence: float, sampled: np.ndarray | None = None
+) -> np.ndarray:
     """Weight per validation cutout (N,) that makes the sample a natural one.
 
-    An unlisted cutout counts 1. The listed positives count 1 too, unless they are more than the
-    prevalence allows for (a sample enriched on purpose): then together they count that much.
+    What is not `sampled` (bool (N,); None: all are) was brought in because it is published, and
+    counts 0. Of the others an unlisted cutout counts 1. The listed positives count 1 too, unless
+    they are more than the prevalence allows for (a sample enriched on purpose): then together
+    they count that much.
     """
-    positives, unlisted = (labels == 1).sum(), (labels == 0).sum()
+    sampled = np.ones(len(labels), bool) if sampled is None else sampled
+    positives, unlisted = (labels[sampled] == 1).sum(), (labels[sampled] == 0).sum()
     allowed = prevalence / (1 - prevalence) * unlisted
-    return np.where(labels == 1, min(1.0, allowed / max(positives, 1)), 1.0)
+    weights = np.where(labels == 1, min(1.0, allowed / max(positives, 1)), 1.0)
+    return np.where(sampled, weights, 0.0)
 
 
 def completeness(thresholds: np.ndarray, real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
@@ -84,13 +90,14 @@ def expected_purity(
     labels: np.ndarray,
     synthetic: np.ndarray,
     prevalence: float,
+    sampled: np.ndarray | None = None,
 ) -> np.ndarray:
     """purity(t) = π C(t) W / (A(t) + 1), at most 1, (T,).
 
     W is the weight of the whole sample and A(t) that of the part with score ≥ t. The 1 is a
     false positive that was not seen, so that no cut looks pure because few cutouts are above it.
     """
-    weights = natural_weights(labels, prevalence)
+    weights = natural_weights(labels, prevalence, sampled)
     order = np.argsort(scores)
     from_here = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
     sky_above = from_here[np.searchsorted(scores[order], thresholds, side="left")]
@@ -104,6 +111,7 @@ def freeze_threshold(
     prevalence: float,
     target_purity: float,
     synthetic: np.ndarray = (),
+    sampled: np.ndarray | None = None,
 ) -> Threshold:
     """The lowest score at which the expected purity reaches the target.
 
@@ -113,6 +121,7 @@ def freeze_threshold(
         prevalence: assumed share of positives in the sky, as recognisable as the listed ones.
         target_purity: expected share of true ones among the candidates.
         synthetic: (M,) scores of synthetic positives that were not trained on.
+        sampled: (N,) false where a cutout is no part of a sample of the sky; None: all are.
 
     Where no score reaches the target, the score of the highest expected purity is taken and the
     rule says so. The lowest crossing is also the best determined one: most cutouts lie above it.
@@ -120,7 +129,7 @@ def freeze_threshold(
     _check_validation(scores, labels)
     synthetic = np.asarray(synthetic, np.float64)
     cuts = np.unique(scores)
-    purity = expected_purity(cuts, scores, labels, synthetic, prevalence)
+    purity = expected_purity(cuts, scores, labels, synthetic, prevalence, sampled)
     reached = bool((purity >= target_purity).any())
     at = int(np.argmax(purity >= target_purity)) if reached else int(np.argmax(purity))
     real = scores[labels == 1]
@@ -177,6 +186,7 @@ def fit_calibration(
     prevalence: float,
     positive_fraction: float,
     synthetic: np.ndarray = (),
+    sampled: np.ndarray | None = None,
 ) -> Calibration:
     """Platt's sigmoid, fitted to positives against the sky.
 
@@ -191,7 +201,7 @@ def fit_calibration(
     real = scores[labels == 1].astype(np.float64)
     if len(real) + len(synthetic) == 0:
         return Calibration(1.0, start, prevalence)
-    sky = natural_weights(labels, prevalence)
+    sky = natural_weights(labels, prevalence, sampled)
     positives, weights = _weighted_positives(real, synthetic, prevalence * sky.sum())
 
     def loss(parameters):

@@ -52,14 +52,35 @@ class DetectorConfig(BaseModel):
         0.3, gt=0, lt=1, description="share of positives in a batch; in the sky they are rare"
     )
     synthetic_share: float = Field(
-        0.8, ge=0, le=1, description="share of synthetic ones among the positives of a batch"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of synthetic ones among the positives of a batch, at first",
     )
     synthetic_negative_share: float = Field(
         0.3,
         ge=0,
         le=1,
         description="share of synthetic ones among the negatives of a batch, so that the "
-        "generator's brush alone says nothing",
+        "generator's brush alone says nothing; at first",
+    )
+    synthetic_until: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="fraction of the steps in which the shares of synthetic ones fall to nothing, "
+        "so that real ones have the last word; 1: to the end. Without real positives they stay",
+    )
+    tag_weight: float = Field(
+        0.3,
+        ge=0,
+        description="weight of the second task that the network shares while it trains: to name "
+        "the tags of each real cutout's caption; 0: none",
+    )
+    not_negative: str = Field(
+        "",
+        description="tags, as 'smooth, dust lane': a training cutout whose caption holds them all "
+        "and that is on no list is taken for neither positive nor negative",
     )
     max_negatives: int = Field(
         100_000, ge=1, description="real negatives to hold in memory; a random choice beyond it"

@@ -1,26 +1,34 @@
 """Labelled images that fit in memory: what a detector learns from and is calibrated on."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
+from discovery.morphology.captions import count_tags, tags_of
 
 
 @dataclass(frozen=True)
 class Examples:
-    """`pixels` uint8 (N, S, S, 3), `labels` int8 (N,) 1 for the quarry, `synthetic` bool (N,)."""
+    """`pixels` uint8 (N, S, S, 3), `labels` int8 (N,) 1 for the quarry, `synthetic` bool (N,).
+
+    `tags` float32 (N, T) has a column per tag: 1 where the caption holds it, 0 where not, NaN
+    where nobody was asked. `sampled` bool (N,) is true for what is part of a sample of the sky.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
     synthetic: np.ndarray
+    tags: pd.DataFrame
+    sampled: np.ndarray
 
     def __post_init__(self):
-        if not len(self.pixels) == len(self.labels) == len(self.synthetic):
-            raise ValueError("pixels, labels and synthetic must be of one length")
+        if len({len(vars(self)[field.name]) for field in fields(self)}) > 1:
+            raise ValueError("pixels, labels, synthetic, tags and sampled must be of one length")
 
     def where(self, label: int, synthetic: bool) -> np.ndarray:
         """Row numbers of one kind."""
@@ -29,7 +37,9 @@ class Examples:
     def digest(self) -> str:
         """SHA-256 of everything, in this order."""
         sha = hashlib.sha256()
-        for part in (self.pixels, self.labels.astype(np.int8), self.synthetic.astype(bool)):
+        tags = self.tags.to_numpy(np.float32)
+        flags = (self.synthetic.astype(bool), self.sampled.astype(bool))
+        for part in (self.pixels, self.labels.astype(np.int8), *flags, tags):
             sha.update(np.ascontiguousarray(part))
         return sha.hexdigest()
 
@@ -53,16 +63,52 @@ def real_examples(
     size: int,
     max_negatives: int,
     seed: int,
+    not_negative: str = "",
 ) -> Examples:
-    """Every usable row of `split`, labelled by the list of known positives."""
-    parts = []
+    """Every usable row of `split`, labelled by the list of known positives.
+
+    A row that is on no list and whose caption holds all the tags of `not_negative` is left out.
+    """
+    pixels, parts = [], []
     for store in stores:
-        rows = store.table(["object_id"], split=split)
-        labels = labels_of(rows.object_id, known)
-        keep = _keep(labels, max_negatives // len(stores), np.random.default_rng(seed))
-        ids = rows.object_id[keep].tolist()
-        parts.append((load_pixels(store, ids, size), labels[keep]))
-    return _joined(parts, synthetic=False)
+        rows = store.table(["object_id", "caption", "survey", "sampled"], split=split)
+        rows["label"] = labels_of(rows["object_id"], known)
+        rows = rows[(rows["label"] == 1) | ~holds(rows["caption"], not_negative)]
+        limit = max_negatives // len(stores)
+        rows = rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))]
+        pixels.append(load_pixels(store, rows["object_id"].tolist(), size))
+        parts.append(rows)
+    rows = pd.concat(parts, ignore_index=True)
+    tags = tag_targets(rows["caption"], rows["survey"])
+    labels, sampled = rows["label"].to_numpy(np.int8), (rows["sampled"] != False).to_numpy()  # noqa: E712
+    return Examples(np.concatenate(pixels), labels, np.zeros(len(rows), bool), tags, sampled)
+
+
+def holds(captions: pd.Series, tags: str) -> np.ndarray:
+    """Which captions hold all of `tags`, bool (N,); none does where none is named."""
+    wanted = tags_of(tags)
+    return np.array([bool(wanted and c and wanted <= tags_of(c)) for c in _texts(captions)], bool)
+
+
+LEAST_CAPTIONS = 20
+
+
+def tag_targets(captions: pd.Series, surveys: pd.Series) -> pd.DataFrame:
+    """float32 (N, T): whether a caption holds each tag that at least LEAST_CAPTIONS hold.
+
+    NaN where there is no caption, and where a survey never says the tag: it did not ask.
+    """
+    held = [tags_of(c) - {c.split(",")[0].strip()} if c else None for c in _texts(captions)]
+    counts = count_tags(c.partition(",")[2] for c in _texts(captions) if c)
+    names = sorted(tag for tag, count in counts.items() if count >= LEAST_CAPTIONS)
+    rows = [[np.nan] * len(names) if h is None else [tag in h for tag in names] for h in held]
+    targets = pd.DataFrame(rows, columns=names, dtype=np.float32)
+    asked = targets.groupby(surveys.to_numpy(), dropna=False).transform("max")
+    return targets.where(asked > 0)
+
+
+def _texts(captions: pd.Series) -> Sequence[str | None]:
+    return [c if isinstance(c, str) else None for c in captions]
 
 
 def _keep(labels, max_negatives, rng):
@@ -84,7 +130,7 @@ def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, 
         BadInput: the store has no column `label`.
     """
     if store is None:
-        nothing = Examples(np.zeros((0, size, size, 3), np.uint8), np.zeros(0), np.zeros(0))
+        nothing = _synthetic(np.zeros((0, size, size, 3), np.uint8), np.zeros(0, np.int8))
         return nothing, nothing
     if "label" not in store.columns:
         raise BadInput(
@@ -97,20 +143,21 @@ def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, 
     pixels = load_pixels(store, rows.object_id.tolist(), size)
     held_out = np.zeros(len(rows), bool)
     held_out[np.flatnonzero(labels == 1)[::HELD_OUT_EVERY]] = True
-    return tuple(
-        _joined([(pixels[part], labels[part])], synthetic=True) for part in (~held_out, held_out)
-    )
+    return tuple(_synthetic(pixels[part], labels[part]) for part in (~held_out, held_out))
 
 
-def _joined(parts, synthetic):
-    pixels, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Examples(pixels, labels, np.full(len(labels), synthetic))
+def _synthetic(pixels, labels):
+    # A prompt says what was asked for, not what is to be seen: no tags.
+    tags, yes = pd.DataFrame(index=range(len(labels))), np.ones(len(labels), bool)
+    return Examples(pixels, labels, yes, tags, ~yes)
 
 
 def join(first: Examples, second: Examples) -> Examples:
-    """Both, one after the other."""
+    """Both, one after the other; a tag that one does not have is unknown there."""
     return Examples(
         np.concatenate((first.pixels, second.pixels)),
         np.concatenate((first.labels, second.labels)).astype(np.int8),
         np.concatenate((first.synthetic, second.synthetic)).astype(bool),
+        pd.concat((first.tags, second.tags), ignore_index=True),
+        np.concatenate((first.sampled, second.sampled)).astype(bool),
     )

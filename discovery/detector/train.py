@@ -37,7 +37,8 @@ def run(
     negatives all others; what `known` holds back is neither. With `synthetic` None the detector
     is trained on real cutouts only. The card's `field` says what those cutouts show.
     """
-    real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed)
+    real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed,
+                         config.not_negative)  # fmt: skip
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
     )
@@ -142,10 +143,11 @@ def calibrate(detector: Detector, validation: Examples, config: DetectorConfig) 
     scores = score_pixels(detector, validation.pixels)
     real = ~validation.synthetic.astype(bool)
     labels, dreamt = validation.labels[real], scores[~real & (validation.labels == 1)]
+    sampled, prevalence = validation.sampled[real], config.prevalence
     calibration = fit_calibration(
-        scores[real], labels, config.prevalence, config.positive_fraction, dreamt
+        scores[real], labels, prevalence, config.positive_fraction, dreamt, sampled
     )
-    cut = freeze_threshold(scores[real], labels, config.prevalence, config.target_purity, dreamt)
+    cut = freeze_threshold(scores[real], labels, prevalence, config.target_purity, dreamt, sampled)
     return {
         "calibration": vars(calibration),
         # as float32, like the probabilities that it is compared with

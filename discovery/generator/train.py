@@ -20,7 +20,8 @@ from discovery.generator import model
 from discovery.generator.config import GeneratorConfig
 from discovery.generator.model import Generator
 from discovery.generator.sample import no_words
-from discovery.generator.vocabulary import collect_words, count_tags, tags_of
+from discovery.generator.vocabulary import collect_words
+from discovery.morphology.captions import count_tags, require_tags, tags_of
 from discovery.morphology.prompts import WeightedTokens
 from discovery.progress import say, track
 
@@ -156,7 +157,9 @@ def draw_weights(
     """
     tags = [tags_of(caption) for caption in captions]
     counts = count_tags(captions)
-    rarest = np.array([min(counts[tag] for tag in of_image) for of_image in tags])
+    rarest = np.array(
+        [min((counts[tag] for tag in of_image), default=len(captions)) for of_image in tags]
+    )
     weights = np.maximum(rarest / len(captions), 0.01) ** -balance
     weights *= _factors(tags, counts, emphasis)
     return weights / weights.sum()
@@ -164,11 +167,7 @@ def draw_weights(
 
 def _factors(tags: list[set[str]], counts: Mapping[str, int], emphasis: Mapping[str, float]):
     wanted = [(tags_of(text), factor) for text, factor in emphasis.items()]
-    if unseen := sorted(set().union(*(combination for combination, _ in wanted)) - set(counts)):
-        raise BadInput(
-            f"emphasis names {', '.join(map(repr, unseen))}, which no caption has; "
-            f"the tags are {', '.join(sorted(counts))}."
-        )
+    require_tags(set().union(*(combination for combination, _ in wanted)), counts, "emphasis")
     return np.array(
         [max([f for combination, f in wanted if combination <= have], default=1.0) for have in tags]
     )

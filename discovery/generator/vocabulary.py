@@ -1,7 +1,6 @@
 """The words a generator knows: a word-level tokenizer over the tags of captions."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -52,17 +51,6 @@ def known_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """The words of a tokenizer made here, in the order of their ids."""
     ids = tokenizer.get_vocab()
     return sorted(ids, key=ids.get)[len(_SPECIAL) :]
-
-
-def tags_of(caption: str) -> set[str]:
-    """The tags that a caption holds."""
-    return {tag.strip() for tag in caption.split(",")}
-
-
-def count_tags(captions: Iterable[str]) -> dict[str, int]:
-    """How many captions hold each tag, most frequent first."""
-    counts = Counter(tag for caption in captions for tag in tags_of(caption))
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def require_known(prompt: str, tags: Iterable[str]) -> None:

@@ -6,7 +6,8 @@ and says only what was asked on the way.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from discovery.errors import BadInput
@@ -222,6 +223,30 @@ def caption(votes: Mapping[str, float], rules: CaptionRules, tag: str) -> str | 
     if shape.column != _ARTIFACT:
         said += _odd(votes, rules)
     return ", ".join([tag, *(answer.tag for answer in said if answer and answer.tag)])
+
+
+def tags_of(caption: str) -> set[str]:
+    """The tags that a caption holds."""
+    return {tag.strip() for tag in caption.split(",")} - {""}
+
+
+def count_tags(captions: Iterable[str]) -> dict[str, int]:
+    """How many captions hold each tag, most frequent first."""
+    counts = Counter(tag for caption in captions for tag in tags_of(caption))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def require_tags(wanted: Iterable[str], counts: Mapping[str, int], key: str) -> None:
+    """Refuse tags that no caption has.
+
+    Raises:
+        BadInput: names them, the `key` of the run file that does, and the tags that there are.
+    """
+    if unseen := sorted(set(wanted) - set(counts)):
+        raise BadInput(
+            f"{key} names {', '.join(map(repr, unseen))}, which no caption has; "
+            f"the tags are {', '.join(sorted(counts))}."
+        )
 
 
 def _features(votes, rules) -> list[_Answer | None]:

@@ -58,6 +58,22 @@ def test_natural_weights_by_hand():
     assert (natural_weights(labels, 0.05) == 1).all()
 
 
+def test_what_was_brought_in_is_no_part_of_the_sky():
+    labels, sampled = np.array([1, 1, 0, 0]), np.array([False, True, True, True])
+    assert natural_weights(labels, 0.4, sampled).tolist() == [0, 1, 1, 1]
+
+
+def test_published_ones_from_elsewhere_leave_the_frozen_purity_true():
+    """Unlisted quarry in a natural sky, listed ones all from outside of it."""
+    scores, _, quarry = sky(400_000, 0.02, 0.0, 7)
+    listed = np.random.default_rng(8).normal(2.0, 1.0, 3000)
+    both, labels = np.append(scores, listed), np.repeat([0, 1], [len(scores), len(listed)])
+    cut = freeze_threshold(both, labels, 0.02, 0.5, NOTHING, labels == 0)
+    assert quarry[scores >= cut.score].mean() == pytest.approx(0.5, abs=0.04)
+    fitted = fit_calibration(both, labels, 0.02, 0.3, NOTHING, labels == 0)
+    assert fitted.b == pytest.approx(-2 + logit(0.02), rel=0.05)
+
+
 def test_completeness_by_hand():
     real, dreamt = np.array([1.0, 2, 3]), np.array([0.0, 1, 2, 3])
     # (k + 2 S) / 5 at t = 2: k = 2, S = 1/2

@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 
 from discovery.cutouts import CutoutStore, write_shard
-from discovery.detector.examples import labels_of, real_examples, synthetic_examples
+from discovery.detector.examples import (
+    join,
+    labels_of,
+    real_examples,
+    synthetic_examples,
+    tag_targets,
+)
 from discovery.errors import BadInput
 from tests.detector.toy import SIZE, discs, png
 
@@ -45,6 +51,44 @@ def test_too_many_negatives_are_thinned_and_positives_are_not(tmp_path):
     cutouts, _ = store(tmp_path, 12, split=["train"] * 12)
     got = real_examples([cutouts], known(g3=True), "train", SIZE, 5, 1)
     assert sorted(got.labels) == [0] * 5 + [1]
+
+
+def test_what_was_voted_for_and_is_not_listed_is_no_negative(tmp_path):
+    said = ["sdss, smooth", "sdss, smooth, dust lane", "sdss, dust lane, smooth", None]
+    cutouts, pixels = store(tmp_path, 4, split=["train"] * 4, caption=said, survey=["s"] * 4)
+    got = real_examples([cutouts], known(g2=True), "train", SIZE, 9, 1, "smooth, dust lane")
+    np.testing.assert_array_equal(got.pixels, pixels[[0, 2, 3]])
+    assert got.labels.tolist() == [0, 1, 0]
+    assert len(real_examples([cutouts], known(g2=True), "train", SIZE, 9, 1).labels) == 4
+
+
+def test_tags_are_unknown_where_nobody_was_asked():
+    captions = pd.Series(["a, smooth, ring"] * 20 + ["a, smooth, rare"] + ["b, smooth", None])
+    surveys = pd.Series(["one"] * 21 + ["two", "two"])
+    tags = tag_targets(captions, surveys)
+    assert list(tags.columns) == ["ring", "smooth"]  # not the survey, nor what is said once
+    assert tags.iloc[0].tolist() == [1, 1]
+    assert tags.iloc[20].tolist() == [0, 1]
+    assert np.isnan(tags.ring[21])
+    assert tags.smooth[21] == 1
+    assert tags.iloc[22].isna().all()
+
+
+def test_a_sample_of_the_sky_is_told_from_what_was_brought_in(tmp_path):
+    cutouts, _ = store(tmp_path, 3, split=["train"] * 3, sampled=[True, None, False])
+    assert real_examples([cutouts], known(), "train", SIZE, 9, 1).sampled.tolist() == [1, 1, 0]
+
+
+def test_joined_to_synthetic_ones_tags_are_unknown_there(tmp_path):
+    caption = ["m, smooth"] * 20
+    cutouts, _ = store(tmp_path / "real", 20, split=["train"] * 20, caption=caption,
+                       survey=["m"] * 20)  # fmt: skip
+    dreamt, _ = store(tmp_path / "dreamt", 2, label=[0, 0], caption=caption[:2])
+    real = real_examples([cutouts], known(), "train", SIZE, 99, 1)
+    both = join(real, synthetic_examples(dreamt, SIZE)[0])
+    assert both.tags.smooth[:20].eq(1).all()
+    assert both.tags.smooth[20:].isna().all()
+    assert not both.sampled[20:].any()
 
 
 def test_every_eighth_synthetic_positive_is_held_out(tmp_path):

@@ -3,6 +3,7 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
@@ -11,8 +12,10 @@ from discovery.detector import fit
 from discovery.detector import train as verb
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import join
-from discovery.detector.fit import batch_plan, draw_batch
+from discovery.detector.examples import Examples, join
+from discovery.detector.fit import batch_plan, draw_batch, tag_loss
+from discovery.detector.network import pixel_statistics, to_input
+from discovery.detector.resume import State
 from discovery.detector.train import field_of_view, run, score_pixels, train_detector
 from discovery.errors import BadInput
 from tests.detector.toy import CONFIG, discs, examples, png, train_and_validation
@@ -86,17 +89,60 @@ def test_batches_hold_the_configured_shares():
         update={"batch": 100, "positive_fraction": 0.2, "synthetic_share": 0.75,
                 "synthetic_negative_share": 0.25}
     )  # fmt: skip
-    plan = batch_plan(train, config)
+    plan = batch_plan(train, config, 0)
     assert [(count, label) for _, count, label in plan] == [(5, 1), (15, 1), (60, 0), (20, 0)]
     assert [set(train.synthetic[rows]) for rows, _, _ in plan] == [{False}, {True}] * 2
     assert [set(train.labels[rows]) for rows, _, _ in plan] == [{1}, {1}, {0}, {0}]
 
 
+def test_real_cutouts_have_the_last_word():
+    config = CONFIG.model_copy(
+        update={"batch": 100, "positive_fraction": 0.2, "synthetic_share": 0.5,
+                "synthetic_negative_share": 0.25, "steps": 10, "synthetic_until": 0.8}
+    )  # fmt: skip
+    train, _ = train_and_validation()
+
+    def synthetic(step, train=train, config=config):
+        plan = batch_plan(train, config, step)
+        assert sum(count for _, count, _ in plan) == 100
+        return [count for rows, count, _ in plan if train.synthetic[rows[0]]]
+
+    assert [synthetic(step) for step in (0, 4, 8, 9)] == [[10, 20], [5, 10], [], []]
+    assert synthetic(9, config=config.model_copy(update={"synthetic_until": 1.0})) == [10, 20]
+    # without a real positive the dreamt ones stay, beside dreamt negatives
+    dreamt = join(join(examples(20, 0, False, 1), examples(9, 1, True, 2)), examples(9, 0, True, 3))
+    assert synthetic(9, train=dreamt) == [20, 20]
+
+
 def test_a_kind_that_is_missing_is_replaced():
     real_only = join(examples(20, 0, False, 1), examples(3, 1, False, 2))
-    assert [(c, label) for _, c, label in batch_plan(real_only, CONFIG)] == [(10, 1), (22, 0)]
+    assert [(c, label) for _, c, label in batch_plan(real_only, CONFIG, 0)] == [(10, 1), (22, 0)]
     no_listed = join(examples(20, 0, False, 1), examples(3, 1, True, 2))
-    assert [(c, label) for _, c, label in batch_plan(no_listed, CONFIG)] == [(10, 1), (22, 0)]
+    assert [(c, label) for _, c, label in batch_plan(no_listed, CONFIG, 0)] == [(10, 1), (22, 0)]
+
+
+def test_tag_loss_leaves_out_what_is_unknown():
+    logits = torch.tensor([[0.0, 2.0], [1.0, 5.0], [9.0, 9.0]])
+    tags = torch.tensor([[1.0, 0.0], [1.0, torch.nan], [torch.nan, torch.nan]])
+    by_hand = np.log(2) + (2 + np.log1p(np.exp(-2))) + np.log1p(np.exp(-1))
+    assert float(tag_loss(logits, tags)) == pytest.approx(by_hand / 2)
+    assert float(tag_loss(logits, torch.full((3, 2), torch.nan))) == 0
+
+
+def test_the_second_task_is_learnt_beside_the_first(monkeypatch, tmp_path):
+    barred = np.arange(200) % 2 == 1
+    pixels = np.where(barred[:, None, None, None], discs(200, 1, 1), discs(200, 0, 1))
+    tags, no = pd.DataFrame({"bar": barred.astype(np.float32)}), np.zeros(200, bool)
+    labels = np.repeat([1, 0], [8, 192])  # half of the eight show a bar: they teach nothing of it
+    fresh, made = fit._fresh, []
+    monkeypatch.setattr(fit, "_fresh", lambda *given: made.append(fresh(*given)) or made[0])
+    statistics, cpu = pixel_statistics(pixels), torch.device("cpu")
+    state = State(tmp_path / "state", "")
+    fit.train_network(Examples(pixels, labels, no, tags, ~no), CONFIG, 0, statistics, state, cpu)
+    unseen = torch.from_numpy(np.concatenate((discs(99, 0, 2), discs(99, 1, 3))))
+    with torch.no_grad():
+        named = made[0][0].eval()(to_input(unseen, *statistics, cpu))[1][:, 0]
+    assert roc_auc_score(np.repeat([0, 1], 99), named) > 0.95
 
 
 def test_no_positive_is_an_error(tmp_path):

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from discovery.detector.config import DetectorConfig
@@ -26,9 +27,10 @@ def discs(count, quarry, seed):
 
 
 def examples(count, label, synthetic, seed):
-    return Examples(
-        discs(count, label, seed), np.full(count, label, np.int8), np.full(count, synthetic)
-    )
+    """Real ones have the tag 'bar' where a bar is."""
+    tags = pd.DataFrame(index=range(count)) if synthetic else pd.DataFrame({"bar": [label] * count})
+    flag = np.full(count, synthetic)
+    return Examples(discs(count, label, seed), np.full(count, label, np.int8), flag, tags, ~flag)
 
 
 def train_and_validation():

@@ -5,11 +5,10 @@ from discovery.generator.vocabulary import (
     LONGEST,
     build_tokenizer,
     collect_words,
-    count_tags,
     known_words,
     require_known,
 )
-from discovery.morphology.captions import TAGS
+from discovery.morphology.captions import TAGS, count_tags
 from discovery.morphology.prompts import token_weights
 
 

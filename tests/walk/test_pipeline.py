@@ -255,6 +255,14 @@ def test_prompts_are_refused_before_the_generator_is_trained(run, prompt, match)
         train_generator_step(wrong)
 
 
+def test_tags_that_no_caption_has_are_refused_before_the_generator_is_trained(run):
+    row = {"object_id": "a", "image": b"", "crop": 1.0, "split": "train"}
+    write_shard([row | {"caption": "mock, smooth, dust lane"}], run.cutouts / "00000.parquet")
+    detector = run.config.detector.model_copy(update={"not_negative": "smooth, dust lain"})
+    with pytest.raises(BadInput, match=r"not_negative names 'dust lain'.*dust lane, mock, smooth"):
+        train_generator_step(with_config(run, detector=detector))
+
+
 def test_words_of_the_generator_to_start_from_are_known(run):
     row = {"object_id": "a", "image": b"", "crop": 1.0, "split": "train", "caption": "own"}
     write_shard([row], run.cutouts / "00000.parquet")
