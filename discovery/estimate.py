@@ -3,12 +3,12 @@
 from discovery.run import Run
 
 # Per second on two cores of 2025; machines differ by half or twice. See benchmarks/rates.py.
-RENDERED = 150.0
+RENDERED = 200.0
 READ = 250.0
 GENERATOR_TRAINED_PX = 65 * 64**2
 GENERATOR_PASSES_PX = 120 * 64**2
 DETECTOR_TRAINED = 550.0
-SCORED = 900.0
+SCORING_PASSES = 1600.0
 
 
 def expected_seconds(run: Run) -> dict[str, float]:
@@ -30,7 +30,7 @@ def expected_seconds(run: Run) -> dict[str, float]:
     return seconds | {
         "synthesize": passes * generator.size**2 / GENERATOR_PASSES_PX,
         "train": detector.steps * detector.batch * detector.ensemble / DETECTOR_TRAINED,
-        "score": total * detector.ensemble / SCORED,
+        "score": total * detector.ensemble * detector.views / SCORING_PASSES,
         "cluster": 5.0,
         "release": 5.0,
         "report": 20.0,
