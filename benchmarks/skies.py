@@ -30,7 +30,9 @@ from discovery.surveys.mock import STANDS_OUT
 def judge_sky(run: Run, seed: int) -> dict[str, Judgement]:
     """Every detector of the run on the sky of `seed`."""
     own = run.config.survey[0]
-    sky = own.model_copy(update={"seed": seed, "train": 0, "validation": 0, "published": 0})
+    sky = own.model_copy(
+        update={"seed": seed, "train": 0, "validation": 0, "published_elsewhere": 0}
+    )
     folder = run.folder / "skies" / str(seed)
     store = ingest([sky], CaptionRules(), folder / "cutouts", 0, os.cpu_count() or 1)
     truth = sky.truth()
@@ -67,7 +69,7 @@ def say(name: str, judged: Sequence[Judgement]) -> None:
     print(
         f"{name:<20} candidates {sum(j.candidates for j in judged):4d}   "
         f"purity {percent(pooled([j.purity for j in judged]))}, "
-        f"at {judged[0].natural_prevalence:.2%} {natural.estimate:.0%} "
+        f"at {judged[0].natural_prevalence:.2%} {natural.value:.0%} "
         f"({natural.low:.0%}-{natural.high:.0%})   "
         f"completeness: lane stands out {percent(clear)}, all {percent(found)}"
     )
@@ -85,7 +87,12 @@ def say_difference(skies: Sequence[dict[str, Judgement]]) -> None:
          if t.contrast >= STANDS_OUT]
         for v in ("mixed", "real-only")
     )  # fmt: skip
-    print(f"lanes that stand out, object by object: {paired(mixed, alone)}")
+    p = paired(mixed, alone)
+    print(
+        f"lanes that stand out: {p.both} found by both, {p.only_first} by mixed alone, "
+        f"{p.only_second} by real-only alone; difference {p.difference:+.0%} "
+        f"({p.low:+.0%} to {p.high:+.0%}), McNemar p = {p.p_value:.2g}"
+    )
 
 
 def main(folder: Path, seeds: Sequence[int]) -> None:

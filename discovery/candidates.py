@@ -30,12 +30,12 @@ def read_scores(run: Run, variant: str) -> pd.DataFrame:
     Also those that ingest could not read: a search that loses cutouts must not look better.
 
     Returns:
-        object_id, status, score, probability, survey, galaxy, split, n_cutouts.
+        object_id, status, score, probability, survey, galaxy, split, sampled, n_cutouts.
 
     Raises:
         BadInput: the scores are not those of the run's cutouts, each one and no other.
     """
-    cutouts = run.store().table(["object_id", "survey", "galaxy", "split"])
+    cutouts = run.store().table(["object_id", "survey", "galaxy", "split", "sampled"])
     scores = _scores_of(cutouts["object_id"], run, variant)
     lost = _lost_in_ingest(run, cutouts["object_id"])
     table = pd.concat([scores.merge(cutouts, on="object_id"), lost], ignore_index=True)
@@ -115,9 +115,10 @@ def read_card(run: Run, variant: str) -> dict:
 def find_candidates(run: Run) -> pd.DataFrame:
     """The rows of `read_scores` at or above the frozen threshold with `rank` (Int64).
 
-    Ranked are those of the search split. What was trained or calibrated on follows without a rank.
+    Ranked are those of the search split. What was trained or calibrated on follows without a rank,
+    but for what is no part of a sample: that was brought in to teach, not to be found.
     """
-    scores = read_scores(run, MIXED)
+    scores = read_scores(run, MIXED).query("sampled != False").drop(columns="sampled")
     above = scores[scores["probability"] >= threshold_of(run, MIXED)]
     searched = above[above["split"] == "search"]
     ranks = pd.Series(np.arange(1, len(searched) + 1), searched.index, dtype="Int64")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from discovery.candidates import find_candidates, read_embeddings, read_scores
@@ -91,6 +92,13 @@ def test_candidates_are_ranked_in_the_search_and_what_was_seen_follows(run):
     found = find_candidates(run)
     assert list(found["object_id"]) == ["b", "f", "d"]
     assert found["rank"].tolist() == [1, 2, pd.NA]
+
+
+def test_what_was_brought_in_to_teach_is_no_candidate(run):
+    shard = run.cutouts / "one/00000.parquet"
+    rows = pq.read_table(shard).to_pylist()
+    write_shard([row | {"sampled": row["object_id"] != "d"} for row in rows], shard)
+    assert list(find_candidates(run)["object_id"]) == ["b", "f"]
 
 
 def test_the_judge_and_the_catalogue_count_the_same(run):

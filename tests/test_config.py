@@ -42,7 +42,7 @@ def test_a_configuration_is_frozen(tmp_path):
     [
         ("[detector]", "augment, batch"),
         ("[generator]", "balance, batch"),
-        ("[[survey]]", "kind, name, published, quarry_fraction"),
+        ("[[survey]]", "kind, name, published_elsewhere, quarry_fraction"),
         ("[synthesis]", "batch, guidance"),
         ("[catalogue]", "acknowledgements, acronym"),
     ],

@@ -126,7 +126,8 @@ def freeze_threshold(
     Where no score reaches the target, the score of the highest expected purity is taken and the
     rule says so. The lowest crossing is also the best determined one: most cutouts lie above it.
     """
-    _check_validation(scores, labels)
+    sampled = np.ones(len(labels), bool) if sampled is None else sampled
+    _check_validation(labels, sampled)
     synthetic = np.asarray(synthetic, np.float64)
     cuts = np.unique(scores)
     purity = expected_purity(cuts, scores, labels, synthetic, prevalence, sampled)
@@ -138,14 +139,16 @@ def freeze_threshold(
         expected_purity=float(purity[at]),
         expected_completeness=float(completeness(cuts[at : at + 1], real, synthetic)[0]),
         reached=reached,
-        rule=_rule(reached, target_purity, prevalence, len(real), len(synthetic), len(scores)),
+        rule=_rule(
+            reached, target_purity, prevalence, len(real), len(synthetic), int(sampled.sum())
+        ),
     )
 
 
-def _check_validation(scores, labels):
-    if not (np.asarray(labels) == 0).any():
+def _check_validation(labels, sampled):
+    if not ((np.asarray(labels) == 0) & sampled).any():
         raise BadInput(
-            f"the validation split holds {len(scores)} cutouts and none that is not a listed "
+            f"the validation split holds {len(labels)} cutouts and none that is not a listed "
             "positive; the threshold needs a natural sample of the sky. Set a larger validation "
             "share in the run file."
         )
@@ -195,7 +198,8 @@ def fit_calibration(
     log-likelihood of that gets a Gaussian prior on ln a (mean 0, σ = SLOPE_SIGMA). Without any
     positive the slope is 1 and b shifts the prior from the training's share to the prevalence.
     """
-    _check_validation(scores, labels)
+    sampled = np.ones(len(labels), bool) if sampled is None else sampled
+    _check_validation(labels, sampled)
     synthetic = np.asarray(synthetic, np.float64)
     start = float(logit(prevalence) - logit(positive_fraction))
     real = scores[labels == 1].astype(np.float64)

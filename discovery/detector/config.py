@@ -66,16 +66,16 @@ class DetectorConfig(BaseModel):
     )
     synthetic_until: float = Field(
         0.7,
-        ge=0,
+        gt=0,
         le=1,
-        description="fraction of the steps in which the shares of synthetic ones fall to nothing, "
-        "so that real ones have the last word; 1: to the end. Without real positives they stay",
+        description="fraction of the steps over which the shares of synthetic ones fall to "
+        "nothing, so that real ones have the last word; without real positives they stay",
     )
     tag_weight: float = Field(
         0.3,
         ge=0,
         description="weight of the second task that the network shares while it trains: to name "
-        "the tags of each real cutout's caption; 0: none",
+        "the tags of each real cutout's caption, its loss a sum over them; 0: none",
     )
     not_negative: str = Field(
         "",

@@ -1,7 +1,6 @@
 """Labelled images that fit in memory: what a detector learns from and is calibrated on."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,15 +8,16 @@ import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
-from discovery.morphology.captions import count_tags, tags_of
+from discovery.morphology.captions import count_tags, require_tags, tags_of
 
 
 @dataclass(frozen=True)
 class Examples:
     """`pixels` uint8 (N, S, S, 3), `labels` int8 (N,) 1 for the quarry, `synthetic` bool (N,).
 
-    `tags` float32 (N, T) has a column per tag: 1 where the caption holds it, 0 where not, NaN
-    where nobody was asked. `sampled` bool (N,) is true for what is part of a sample of the sky.
+    `tags` float32 (N, T) has a column per tag: 1 where the caption holds it, 0 where it does not,
+    NaN where there is no caption or its survey never says the tag. `sampled` bool (N,) is true for
+    what is part of a sample of the sky.
     """
 
     pixels: np.ndarray
@@ -67,27 +67,34 @@ def real_examples(
 ) -> Examples:
     """Every usable row of `split`, labelled by the list of known positives.
 
-    A row that is on no list and whose caption holds all the tags of `not_negative` is left out.
+    A row that is on no list is left out where its caption holds all the tags of `not_negative`,
+    and where it is no part of a sample of the sky.
+
+    Raises:
+        BadInput: no caption has one of these tags.
     """
     pixels, parts = [], []
     for store in stores:
         rows = store.table(["object_id", "caption", "survey", "sampled"], split=split)
         rows["label"] = labels_of(rows["object_id"], known)
-        rows = rows[(rows["label"] == 1) | ~holds(rows["caption"], not_negative)]
+        rows["sampled"] = rows["sampled"].ne(False)
+        require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
+        voted = holds(rows["caption"], not_negative)
+        rows = rows[(rows["label"] == 1) | (rows["sampled"] & ~voted)]
         limit = max_negatives // len(stores)
         rows = rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))]
         pixels.append(load_pixels(store, rows["object_id"].tolist(), size))
         parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     tags = tag_targets(rows["caption"], rows["survey"])
-    labels, sampled = rows["label"].to_numpy(np.int8), (rows["sampled"] != False).to_numpy()  # noqa: E712
+    labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
     return Examples(np.concatenate(pixels), labels, np.zeros(len(rows), bool), tags, sampled)
 
 
 def holds(captions: pd.Series, tags: str) -> np.ndarray:
     """Which captions hold all of `tags`, bool (N,); none does where none is named."""
     wanted = tags_of(tags)
-    return np.array([bool(wanted and c and wanted <= tags_of(c)) for c in _texts(captions)], bool)
+    return np.array([bool(wanted) and wanted <= tags_of(c) for c in _texts(captions)], bool)
 
 
 LEAST_CAPTIONS = 20
@@ -96,19 +103,23 @@ LEAST_CAPTIONS = 20
 def tag_targets(captions: pd.Series, surveys: pd.Series) -> pd.DataFrame:
     """float32 (N, T): whether a caption holds each tag that at least LEAST_CAPTIONS hold.
 
-    NaN where there is no caption, and where a survey never says the tag: it did not ask.
+    The first tag of a caption is its survey's and not among them. NaN where there is no caption,
+    and where a survey never says the tag. Not said is 0 also where the decision tree never came to
+    the question: that a smooth galaxy has no arms is true, if nobody's vote.
     """
-    held = [tags_of(c) - {c.split(",")[0].strip()} if c else None for c in _texts(captions)]
-    counts = count_tags(c.partition(",")[2] for c in _texts(captions) if c)
-    names = sorted(tag for tag, count in counts.items() if count >= LEAST_CAPTIONS)
-    rows = [[np.nan] * len(names) if h is None else [tag in h for tag in names] for h in held]
+    told = [text.partition(",")[2] for text in _texts(captions)]
+    names = sorted(tag for tag, count in count_tags(told).items() if count >= LEAST_CAPTIONS)
+    rows = [
+        [tag in tags_of(said) for tag in names] if text else [np.nan] * len(names)
+        for text, said in zip(_texts(captions), told, strict=True)
+    ]
     targets = pd.DataFrame(rows, columns=names, dtype=np.float32)
     asked = targets.groupby(surveys.to_numpy(), dropna=False).transform("max")
     return targets.where(asked > 0)
 
 
-def _texts(captions: pd.Series) -> Sequence[str | None]:
-    return [c if isinstance(c, str) else None for c in captions]
+def _texts(captions: pd.Series) -> list[str]:
+    return captions.fillna("").tolist()
 
 
 def _keep(labels, max_negatives, rng):

@@ -85,8 +85,8 @@ def batch_plan(
 ) -> list[tuple[np.ndarray, int, int]]:
     """What a batch is made of: (rows to draw from, how many, label).
 
-    The shares of synthetic ones fall linearly. Where one kind is missing, the other takes its
-    place.
+    The shares of synthetic ones fall linearly, as long as there is a real positive. Where one
+    kind is missing, the other takes its place.
     """
     positives = max(1, round(config.batch * config.positive_fraction))
     left = _left_of_synthetic(train, config, step)
@@ -105,9 +105,9 @@ def batch_plan(
 
 def _left_of_synthetic(train, config, step):
     # Dreamt positives beside real negatives alone would teach the brush and not the lane.
-    if config.synthetic_until == 1 or not len(train.where(1, synthetic=False)):
+    if not len(train.where(1, synthetic=False)):
         return 1.0
-    return max(0.0, 1 - step / max(1, config.steps * config.synthetic_until))
+    return max(0.0, 1 - step / (config.steps * config.synthetic_until))
 
 
 def draw_batch(

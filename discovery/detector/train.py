@@ -34,7 +34,8 @@ def run(
     """Train on the 'train' rows of `stores` and on `synthetic`, calibrate on 'validation'.
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
-    negatives all others; what `known` holds back is neither. With `synthetic` None the detector
+    negatives all others; what `known` holds back is neither, nor in training what volunteers called
+    the config's `not_negative`. With `synthetic` None the detector
     is trained on real cutouts only. The card's `field` says what those cutouts show.
     """
     real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed,
@@ -110,7 +111,7 @@ def _check(train):
     if not len(train.where(0, synthetic=False)):
         raise BadInput(
             "there is no real negative to train on; the training split needs cutouts that are "
-            "not in the list of known objects."
+            "not in the list of known objects and whose captions not_negative does not leave out."
         )
 
 
@@ -155,14 +156,15 @@ def calibrate(detector: Detector, validation: Examples, config: DetectorConfig) 
         "threshold_score": cut.score,
         "threshold_rule": cut.rule,
         "validation": {
-            "cutouts": int(real.sum()),
+            "cutouts": int(sampled.sum()),
             "positives": int((labels == 1).sum()),
+            "positives_from_elsewhere": int((~sampled).sum()),
             "synthetic_positives": len(dreamt),
-            "candidates": int((scores[real] >= cut.score).sum()),
+            "candidates": int((scores[real][sampled] >= cut.score).sum()),
             "expected_purity": cut.expected_purity,
             "expected_completeness": cut.expected_completeness,
             "target_purity_reached": cut.reached,
-            **_ranking(scores[real], labels),
+            **_ranking(scores[real][sampled], labels[sampled]),
         },
     }
 

@@ -166,7 +166,7 @@ def draw_weights(
 
 
 def _factors(tags: list[set[str]], counts: Mapping[str, int], emphasis: Mapping[str, float]):
-    wanted = [(tags_of(text), factor) for text, factor in emphasis.items()]
+    wanted = [(tags_of(text) or {""}, factor) for text, factor in emphasis.items()]
     require_tags(set().union(*(combination for combination, _ in wanted)), counts, "emphasis")
     return np.array(
         [max([f for combination, f in wanted if combination <= have], default=1.0) for have in tags]

@@ -237,7 +237,7 @@ def count_tags(captions: Iterable[str]) -> dict[str, int]:
 
 
 def require_tags(wanted: Iterable[str], counts: Mapping[str, int], key: str) -> None:
-    """Refuse tags that no caption has.
+    """Refuse tags that no caption of `counts` has.
 
     Raises:
         BadInput: names them, the `key` of the run file that does, and the tags that there are.

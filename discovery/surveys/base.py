@@ -79,6 +79,11 @@ class SurveyOnDisk(BaseModel):
     train: float = Field(0.7, ge=0, le=1, description="fraction of its galaxies to train on")
     validation: float = Field(0.15, ge=0, le=1, description="fraction to set the threshold on")
     search: float = Field(0.15, ge=0, le=1, description="fraction to search")
+    sampled: bool = Field(
+        True,
+        description="false: its cutouts are here because they are published, from anywhere in the "
+        "sky; they teach, and the threshold does not take them for a sample. Needs search = 0",
+    )
     published: KnownList | None = Field(
         None, description="published objects of the kind searched for"
     )
@@ -88,6 +93,8 @@ class SurveyOnDisk(BaseModel):
         total = sum(self.split_fractions.values())
         if not np.isclose(total, 1):
             raise ValueError(f"train + validation + search is {total:g}; it has to be 1")
+        if self.search and not self.sampled:
+            raise ValueError("with sampled = false set search = 0: only a sample can be searched")
         return self
 
     @property

@@ -171,14 +171,18 @@ def _checked(row: dict, part: Part) -> dict:
     text = row.get("caption")
     if text is None and getattr(part.survey, "has_votes", False):
         text = caption(row, part.captions, part.survey.tag)
-    return row | {
-        "survey": part.survey.name,
-        "width": width,
-        "height": height,
-        "caption": text,
-        "sha256": hashlib.sha256(row["image"]).hexdigest(),
-        "phash": None if row.get("galaxy") else perceptual_hash(pixels),
-    }
+    return (
+        {"sampled": part.survey.sampled}
+        | row
+        | {
+            "survey": part.survey.name,
+            "width": width,
+            "height": height,
+            "caption": text,
+            "sha256": hashlib.sha256(row["image"]).hexdigest(),
+            "phash": None if row.get("galaxy") else perceptual_hash(pixels),
+        }
+    )
 
 
 def _read_columns(parts: Sequence[Part]) -> pd.DataFrame:

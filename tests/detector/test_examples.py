@@ -76,7 +76,10 @@ def test_tags_are_unknown_where_nobody_was_asked():
 
 def test_a_sample_of_the_sky_is_told_from_what_was_brought_in(tmp_path):
     cutouts, _ = store(tmp_path, 3, split=["train"] * 3, sampled=[True, None, False])
-    assert real_examples([cutouts], known(), "train", SIZE, 9, 1).sampled.tolist() == [1, 1, 0]
+    listed = real_examples([cutouts], known(g2=True), "train", SIZE, 9, 1)
+    assert (listed.sampled.tolist(), listed.labels.tolist()) == ([True, True, False], [0, 0, 1])
+    # on no list it is neither
+    assert len(real_examples([cutouts], known(), "train", SIZE, 9, 1).labels) == 2
 
 
 def test_joined_to_synthetic_ones_tags_are_unknown_there(tmp_path):

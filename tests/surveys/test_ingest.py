@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from discovery.cutouts import CutoutStore, decode
 from discovery.detector.examples import labels_of
@@ -182,6 +183,18 @@ def test_published_objects_to_judge_by_are_searched_and_those_to_teach_are_not(t
     )
     split = assign_splits(rows, surveys, 1)["split"]
     assert split.tolist() == ["search", "search", "search", "train", "train"]
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_every_cutout_says_whether_it_is_of_a_sample_of_the_sky(tmp_path, sampled):
+    save(picture(1), tmp_path / "a.jpg")
+    survey = folder_survey(tmp_path, sampled=sampled, train=0.5, validation=0.5, search=0)
+    assert ingest_here([survey], tmp_path).table()["sampled"].tolist() == [sampled]
+
+
+def test_what_is_no_sample_cannot_be_searched(tmp_path):
+    with pytest.raises(ValidationError, match="with sampled = false set search = 0"):
+        folder_survey(tmp_path, sampled=False)
 
 
 def test_splits_follow_the_fractions_and_never_move_when_cutouts_are_added(tmp_path):

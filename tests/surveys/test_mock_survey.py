@@ -49,10 +49,14 @@ def test_known_quarry_is_true_quarry_that_stands_out():
 
 
 def test_quarry_published_elsewhere_stands_out_teaches_and_changes_nothing_else():
-    survey = MockSurvey(train=4, validation=2, search=4, published=6, quarry_fraction=0.4, seed=5)
-    alone = survey.model_copy(update={"published": 0})
+    survey = MockSurvey(
+        train=4, validation=2, search=4, published_elsewhere=6, quarry_fraction=0.4, seed=5
+    )
+    alone = survey.model_copy(update={"published_elsewhere": 0})
     assert (len(survey), len(alone)) == (16, 10)
-    assert survey.rows(0, 10) == alone.rows(0, 10)
+    rows = survey.rows(0, 16)
+    assert rows[:10] == alone.rows(0, 10)
+    assert [row["sampled"] for row in rows] == [True] * 10 + [False] * 6
     truth, known = survey.truth().iloc[10:], survey.known()
     assert truth.is_quarry.all()
     assert (truth.lane_contrast >= 5).all()

@@ -28,7 +28,7 @@ _WHAT, _WHERE, _NOISE, _VOTES, _KNOWN, _CONTRAST = range(6)
 class MockSurvey(BaseModel):
     """A sky of `train + validation + search` objects, the same for the same settings.
 
-    Behind them come `published` more of the quarry, known from elsewhere in the sky.
+    Behind them come `published_elsewhere` more of the quarry, known from elsewhere in the sky.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,33 +41,35 @@ class MockSurvey(BaseModel):
     validation: int = Field(3000, ge=0, description="objects to set the threshold on")
     search: int = Field(10000, ge=0, description="objects to search")
     quarry_fraction: float = Field(
-        0.0036, ge=0, le=1, description="probability of a dusty early type, in every split"
+        0.0036, ge=0, le=1, description="probability of a dusty early type, in every sample"
     )
-    published: int = Field(
+    published_elsewhere: int = Field(
         0,
         ge=0,
         description="dusty early types known from the rest of the sky, beside those in the "
         "samples: two in three to train on, the third for the threshold",
     )
     has_votes: ClassVar[bool] = True
+    # But for those published elsewhere, whose rows say so.
+    sampled: ClassVar[bool] = True
     # Every row fixes its own split.
     split_fractions: ClassVar[dict[str, float]] = {}
 
     def validate(self) -> None:
         """Raise BadInput for a sky without objects."""
-        if self.sampled == 0:
+        if self.sample_size == 0:
             raise BadInput(
                 "the mock survey has no objects: train, validation and search are all 0; "
                 "set at least one of them, for example search = 10000."
             )
 
     @property
-    def sampled(self) -> int:
+    def sample_size(self) -> int:
         """Objects drawn from the sky as they come; the published of elsewhere come after them."""
         return self.train + self.validation + self.search
 
     def __len__(self) -> int:
-        return self.sampled + self.published
+        return self.sample_size + self.published_elsewhere
 
     def fingerprint(self) -> str:
         """Nothing is read: the settings say everything."""
@@ -91,7 +93,7 @@ class MockSurvey(BaseModel):
 
     def drawn(self, index: int) -> Drawn:
         """The numbers that object `index` is made from."""
-        if index < self.sampled:
+        if index < self.sample_size:
             return draw(self._rng(index, _WHAT), self.quarry_fraction)
         tries = (draw(self._rng(index, _WHAT, k), 1.0) for k in itertools.count())
         return next(drawn for drawn in tries if self._contrast(index, drawn) >= STANDS_OUT)
@@ -114,7 +116,7 @@ class MockSurvey(BaseModel):
             "survey": self.name,
             "galaxy": object_id,
             "split": self._split(index),
-            "sampled": index < self.sampled,
+            "sampled": index < self.sample_size,
             "z": drawn.z,
             "petro_r_mag": drawn.r_mag,
             "petro_r90_arcsec": drawn.scene.r90_arcsec,
@@ -142,7 +144,7 @@ class MockSurvey(BaseModel):
         }
 
     def _is_known(self, index):
-        if index >= self.sampled:
+        if index >= self.sample_size:
             return True
         drawn = self.drawn(index)
         if drawn.kind != QUARRY or self._rng(index, _KNOWN).random() >= KNOWN_FRACTION:
@@ -161,8 +163,8 @@ class MockSurvey(BaseModel):
         }
 
     def _split(self, index):
-        if index >= self.sampled:
-            return "validation" if (index - self.sampled) % 3 == 2 else "train"
+        if index >= self.sample_size:
+            return "validation" if (index - self.sample_size) % 3 == 2 else "train"
         if index < self.train:
             return "train"
         return "validation" if index < self.train + self.validation else "search"
