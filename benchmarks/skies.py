@@ -20,6 +20,7 @@ from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_store
 from discovery.evidence.judge import Judgement, judge
 from discovery.evidence.metrics import Proportion, paired, purity_at_prevalence, wilson
+from discovery.evidence.words import difference
 from discovery.morphology.captions import CaptionRules
 from discovery.run import Run
 from discovery.surveys import MockSurvey
@@ -87,12 +88,7 @@ def say_difference(skies: Sequence[dict[str, Judgement]]) -> None:
          if t.contrast >= STANDS_OUT]
         for v in ("mixed", "real-only")
     )  # fmt: skip
-    p = paired(mixed, alone)
-    print(
-        f"lanes that stand out: {p.both} found by both, {p.only_first} by mixed alone, "
-        f"{p.only_second} by real-only alone; difference {p.difference:+.0%} "
-        f"({p.low:+.0%} to {p.high:+.0%}), McNemar p = {p.p_value:.2g}"
-    )
+    print(f"Lanes that stand out, mixed against real-only: {difference(paired(mixed, alone))}")
 
 
 def main(folder: Path, seeds: Sequence[int]) -> None:
