@@ -65,12 +65,23 @@ class Provenance:
     natural_purity_hi: float | None = _measured(
         "PURNATHI", "stat.value;stat.max", "Upper end of the 95 % interval of PURNAT"
     )
-    completeness: float | None = _measured("COMPLET", "stat.value", "Completeness at the threshold")
+    completeness: float | None = _measured(
+        "COMPLET", "stat.value", "Completeness at the threshold, of all there were to find"
+    )
     completeness_lo: float | None = _measured(
         "COMPLO", "stat.value;stat.min", "Lower end of the 95 % interval of completeness"
     )
     completeness_hi: float | None = _measured(
         "COMPHI", "stat.value;stat.max", "Upper end of the 95 % interval of completeness"
+    )
+    clear_completeness: float | None = _measured(
+        "COMPCLR", "stat.value", "Completeness of those that stand out from the noise"
+    )
+    clear_completeness_lo: float | None = _measured(
+        "COMPCLLO", "stat.value;stat.min", "Lower end of the 95 % interval of COMPCLR"
+    )
+    clear_completeness_hi: float | None = _measured(
+        "COMPCLHI", "stat.value;stat.max", "Upper end of the 95 % interval of COMPCLR"
     )
     measured_on: str | None = _measured(
         "MEASURED", "meta.note", "What purity and completeness were measured on"
@@ -85,7 +96,7 @@ class Provenance:
                 _check(f, part)
         if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?)?", self.created):
             _refuse("created", self.created, "a date like 2026-11-21 or 2026-11-21T10:00:00")
-        for name in ("purity", "natural_purity", "completeness"):
+        for name in ("purity", "natural_purity", "completeness", "clear_completeness"):
             _check_interval(self, name)
 
 

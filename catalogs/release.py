@@ -49,11 +49,15 @@ true and no rank. Their split trained or calibrated the detector, so finding the
 ## How far to trust it
 - Purity in the search set: {_with_interval(provenance, "purity")}
 - Purity at the natural prevalence: {_with_interval(provenance, "natural_purity")}
-- Completeness: {_with_interval(provenance, "completeness")}
+- Completeness, of all there were to find: {_with_interval(provenance, "completeness")}
+- Completeness, of those that stand out: {_with_interval(provenance, "clear_completeness")}
 - Measured on: {provenance.measured_on or "not stated"}
 - Natural prevalence (assumed): {_share(provenance.natural_prevalence)}
-- Prevalence that `probability` is calibrated at: {_share(provenance.calibration_prevalence)}
+- Prevalence that `probability` is calibrated at: {_share(provenance.calibration_prevalence)}, of
+  objects as recognisable as the listed ones; what nobody could recognise is not in it.
 - {_count(table, "known_name")} rows carry the name of an object that was known before.
+
+Look at them by `rank`. Those with a `known_name` are published; what is left may be new.
 """
 
 

@@ -158,7 +158,14 @@ def _variable(match: re.Match, path: Path) -> str:
 
 
 def _explain(error: ValidationError) -> list[str]:
-    return [f"  {_place(problem)}: {_reason(problem)}" for problem in error.errors()]
+    problems = error.errors()
+    # A list is called too short after its only entry was refused: that is no second problem.
+    echoes = [p for p in problems if p["type"] == "too_short" and _has_inner(p["loc"], problems)]
+    return [f"  {_place(p)}: {_reason(p)}" for p in problems if p not in echoes]
+
+
+def _has_inner(place: tuple, problems: list[dict]) -> bool:
+    return any(p["loc"][: len(place)] == place != p["loc"] for p in problems)
 
 
 def _place(problem: dict) -> str:

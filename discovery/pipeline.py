@@ -18,6 +18,7 @@ from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
     cluster_step,
     ingest_step,
+    refuse_unknown_words,
     release_step,
     report_step,
     score_step,
@@ -210,6 +211,7 @@ def walk(
         manifest = Manifest(run.folder)
         current = entries(plan, run)
         _check_needs(chosen, run, manifest, current)
+        _check_words(run, manifest, current)
         if not yes:
             reasons = _outdated(plan, chosen, manifest, current)
             kept = {name: why for name, why in reasons.items() if name not in redone}
@@ -242,6 +244,12 @@ def _check_needs(chosen: Sequence[Step], run: Run, manifest: Manifest, current: 
                     f"{step.name} needs the step {need!r}, which is not done in {run.folder} or "
                     f"was done with other settings. Type: discovery run {run.source}"
                 )
+
+
+def _check_words(run: Run, manifest: Manifest, current: dict) -> None:
+    # Before finished work makes room. Without captions the generator's step looks.
+    if run.cutouts.exists() and manifest.is_done("ingest", current["ingest"]["digest"]):
+        refuse_unknown_words(run)
 
 
 def _outdated(
@@ -326,6 +334,7 @@ def plan(run: Run, redo: Sequence[str] = ()) -> list[tuple[str, str, float]]:
     redone = _redone(walk, run, redo)
     validate(run)
     manifest, current = Manifest(run.folder), entries(walk, run)
+    _check_words(run, manifest, current)
     reasons = _outdated(walk, walk, manifest, current) | dict.fromkeys(redone, "--redo")
     states = {
         name: f"to do anew: {reasons[name]}" if name in reasons else _state(name, entry, manifest)

@@ -20,20 +20,23 @@ def say(text: str) -> None:
 def track(
     items: Iterable[T], label: str, total: int | None = None, unit: str = "", each: int = 1
 ) -> Iterator[T]:
-    """Yield `items` and show how far it is; `each` is how many `unit`s one item stands for."""
+    """Yield `items` and show how far it is.
+
+    Args:
+        total: `unit`s in all; by default `each` for every item.
+        each: `unit`s that one item stands for; the last may stand for fewer.
+    """
     if total is None and hasattr(items, "__len__"):
-        total = len(items)
+        total = len(items) * each
     follow = _bar if sys.stderr.isatty() else _lines
     return follow(items, label, total, unit, each)
 
 
 def _bar(items, label, total, unit, each):
-    with tqdm(
-        total=total and total * each, desc=label, unit=f" {unit}", file=sys.stderr, leave=False
-    ) as bar:
+    with tqdm(total=total, desc=label, unit=f" {unit}", file=sys.stderr, leave=False) as bar:
         for item in items:
             yield item
-            bar.update(each)
+            bar.update(min(each, bar.total - bar.n) if bar.total else each)
 
 
 def _lines(items, label, total, unit, each):
@@ -43,7 +46,8 @@ def _lines(items, label, total, unit, each):
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            say(_line(label, done * each, total and total * each, unit, now - start))
+            units = min(done * each, total) if total else done * each
+            say(_line(label, units, total, unit, now - start))
 
 
 def _line(label, done, total, unit, seconds):

@@ -133,6 +133,7 @@ def provenance(run: Run) -> Provenance:
         **_measured("purity", judged.purity),
         **_measured("natural_purity", judged.purity_at_natural_prevalence),
         **_measured("completeness", judged.completeness),
+        **_measured("clear_completeness", judged.completeness_standing_out),
         measured_on=_measured_on(judged),
     )
 

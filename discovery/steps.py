@@ -62,17 +62,24 @@ def _refuse_empty_splits(store: CutoutStore) -> None:
 
 def train_generator_step(run: Run) -> None:
     """The diffusion model, on every captioned cutout of the training split."""
-    if run.config.synthesis is not None:
-        _refuse_unknown_words(run)
+    refuse_unknown_words(run)
     generator_training.run(run.store(), run.config.generator, run.generator, run.device)
 
 
-def _refuse_unknown_words(run: Run) -> None:
-    """Before hours of training: what it cannot teach the generator, no prompt may ask for."""
+def refuse_unknown_words(run: Run) -> None:
+    """Before hours of training: what it cannot teach the generator, no prompt may ask for.
+
+    Raises:
+        BadInput: emphasis, not_negative or a prompt names what no caption says.
+    """
     start = run.config.generator.start
     known = {} if start == "scratch" else read_json(folder_of(start) / "generator.json")["tags"]
     captions = run.store().table(["caption"], split="train")["caption"].dropna()
     voted = count_tags(captions)
+    for text in run.config.generator.emphasis:
+        require_tags(tags_of(text), voted, "emphasis")
+    if run.config.synthesis is None:
+        return
     require_tags(tags_of(run.config.detector.not_negative), voted, "not_negative")
     tags = {**known, **voted}
     tokenizer = build_tokenizer(collect_words(tags))

@@ -53,6 +53,14 @@ def test_an_unknown_key_is_refused_with_those_that_are_known(tmp_path, section, 
         load(tmp_path, TINY.replace(section, f"{section}\nbach = 3", 1))
 
 
+def test_one_mistake_in_the_only_survey_is_told_once(tmp_path):
+    with pytest.raises(BadInput) as refused:
+        load(tmp_path, TINY.replace("train = 60", "train = -1", 1))
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()[1:]] == [
+        "  survey.0.train"
+    ]
+
+
 def test_an_unknown_section_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"detektor: unknown key; known here: captions, catalogue"):
         load(tmp_path, TINY + "\n[detektor]\nsize = 64\n")

@@ -93,7 +93,7 @@ class SheetEntry:
 MARKS = {
     "true": ("✓", "true", "first"),
     "false": ("✗", "not the quarry", "second"),
-    "known": ("★", "published before", "mark"),
+    "known": ("★", "true, published before", "mark"),
     "in training": ("◦", "was in training, not counted", "faint"),
     "unvetted": ("?", "nobody has looked yet", "line"),
 }

@@ -503,9 +503,14 @@ def _caveats_with_truth(judgement: Judgement) -> list[str]:
 
 
 def _caveats_with_known(judgement: Judgement) -> list[str]:
-    return [
+    caveats = [
         "Nobody has vetted these candidates. Their purity is unknown, and the areas under the "
         "curves count every unpublished object as false, so they are lower bounds.",
+    ]
+    if not judgement.targets:
+        return caveats
+    return [
+        *caveats,
         "Published objects tend to be the bright and obvious ones. The completeness measured on "
         f"{judgement.completeness.n:,} of them says little about faint ones.",
         f"{judgement.published_not_searched:,} further published objects have no cutout in the "

@@ -90,7 +90,8 @@ def _at_natural_prevalence(judgement: Judgement) -> str:
 def _with_known(judgement: Judgement, quarry: str) -> list[str]:
     sentences = [
         "Purity is unknown until people have looked at the candidates: in a real survey nobody "
-        f"knows the nature of every object, only of some published {quarry}."
+        f"knows the nature of every object, only of some published {quarry}. The detector's own "
+        f"probabilities promise {judgement.expected_true:.1f} true ones."
     ]
     if not judgement.targets:
         return [*sentences, "None of the published objects is among the searched cutouts."]

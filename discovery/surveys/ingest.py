@@ -128,7 +128,8 @@ def _read_parts(parts: Sequence[Part], workers: int) -> None:
         try:
             futures = [pool.submit(read_part, part) for part in parts]
             done = as_completed(futures)
-            for future in track(done, "ingest", len(parts), "cutouts", each=ROWS_PER_SHARD):
+            rows = sum(part.stop - part.start for part in parts)
+            for future in track(done, "ingest", rows, "cutouts", each=ROWS_PER_SHARD):
                 future.result()
         except BrokenProcessPool:
             raise BadInput(

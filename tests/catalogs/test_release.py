@@ -49,7 +49,9 @@ def test_checksums_are_those_of_the_files(tmp_path):
 def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     known = [None, "", "NGC 4370", None, None, None]
     said = provenance(citation="Someone 2026", measured_on="the mock sky's truth",
-                      completeness=0.7, completeness_lo=0.6, completeness_hi=0.8)  # fmt: skip
+                      completeness=0.7, completeness_lo=0.6, completeness_hi=0.8,
+                      clear_completeness=0.9, clear_completeness_lo=0.85,
+                      clear_completeness_hi=0.95)  # fmt: skip
     rows = table(known_name=known)
     readme = write_release(rows, said, tmp_path, "detg")[2].read_text()
     for column in conform(rows).itercols():
@@ -79,7 +81,7 @@ def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):
     readme = write_release(table(), said, tmp_path, "detg")[2].read_text()
     assert "Purity in the search set: not measured" in readme
     assert "Purity at the natural prevalence: not measured" in readme
-    assert "Completeness: not measured" in readme
+    assert "Completeness, of all there were to find: not measured" in readme
     assert "To cite: not stated" in readme
 
 

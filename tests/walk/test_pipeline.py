@@ -17,7 +17,7 @@ from discovery.files import write_json
 from discovery.generator.config import PromptCount
 from discovery.pipeline import Step
 from discovery.report import closing_words
-from discovery.run import Manifest, Run
+from discovery.run import MIXED, Manifest, Run
 from discovery.steps import train_generator_step
 from discovery.surveys import FolderSurvey
 from discovery.surveys.base import KnownList
@@ -261,6 +261,35 @@ def test_tags_that_no_caption_has_are_refused_before_the_generator_is_trained(ru
     detector = run.config.detector.model_copy(update={"not_negative": "smooth, dust lain"})
     with pytest.raises(BadInput, match=r"not_negative names 'dust lain'.*dust lane, mock, smooth"):
         train_generator_step(with_config(run, detector=detector))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"generator": {"emphasis": {"dust lain": 2.0}}},
+        {"detector": {"not_negative": "dust lain"}},
+        {"synthesis": {"prompts": (PromptCount(prompt="mock, {dust lain:1.3}", count=1),)}},
+    ],
+)
+def test_a_misspelt_word_removes_nothing_that_is_finished(run, wrong):
+    row = {"object_id": "a", "image": b"", "crop": 1.0, "split": "train"}
+    write_shard([row | {"caption": "mock, smooth, dust lane"}], run.cutouts / "00000.parquet")
+    (run.folder / "run.toml").write_text("as it was run")
+    kept = run.detector(MIXED) / "model.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"finished")
+    manifest = Manifest(run.folder)
+    for name, entry in pipeline.entries(pipeline.steps(run), run).items():
+        manifest.finish(name, [kept] if name == "train mixed" else [], seconds=0.0, **entry)
+    changed = {
+        section: getattr(run.config, section).model_copy(update=keys)
+        for section, keys in wrong.items()
+    }
+    for refuse in (lambda r: pipeline.walk(r, yes=True), pipeline.plan):
+        with pytest.raises(BadInput, match="lain'"):
+            refuse(with_config(run, **changed))
+    assert kept.exists()
+    assert (run.folder / "run.toml").read_text() == "as it was run"
 
 
 def test_words_of_the_generator_to_start_from_are_known(run):
