@@ -122,6 +122,20 @@ def run_command(
     click.echo(closing_words(run))
 
 
+@main.command("settings")
+def settings_command() -> None:
+    """Print every key that may stand in a run file, with its default and what it means.
+
+    Sections are in the order of the walk. A key without a default has to be given. What is not
+    in the run file has its default; a key that is not listed here is refused.
+
+    Writes standard output and nothing else: discovery settings | less
+    """
+    from discovery.settings import describe
+
+    click.echo(describe())
+
+
 def _step_command(name: str, does: str, reads: str, writes: str, computes: bool = False) -> None:
     needed = "" if name == "ingest" else " It needs the steps before it, and says so."
     text = (

@@ -18,7 +18,7 @@ README, RUNNING = (path.read_text() for path in (ROOT / "README.md", ROOT / "doc
 
 def test_the_readme_names_every_verb_and_only_verbs():
     table = set(re.findall(r"^\| `([a-z-]+)` \|", README, re.M))
-    assert table | {"run"} == set(main.commands)
+    assert table | {"run", "settings"} == set(main.commands)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -75,3 +75,23 @@ def test_files_and_folders_of_the_package_that_are_named_exist(path):
 def test_make_targets_of_the_readme_exist():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"^make (\w+)", README, re.M)) <= targets
+
+
+def test_settings_tell_every_key_that_a_run_file_may_hold():
+    told = CliRunner().invoke(main, ["settings"]).output
+    paragraphs = dict(part.split("\n", 1) for part in told.rstrip().split("\n\n"))
+    assert "  views = 4" in paragraphs["[detector]"]
+    assert "  count, to be given" in paragraphs["[[synthesis.prompts]]"]
+    for path in (ROOT / "runs").glob("*.toml"):
+        for section, keys in tomllib.loads(path.read_text()).items():
+            title = (
+                f'[[survey]] with kind = "{keys[0]["kind"]}"'
+                if section == "survey"
+                else f"[{section}]"
+            )
+            values = keys[0] if section == "survey" else keys
+            for key in values if isinstance(values, dict) else ():
+                inner = (f"[{section}.{key}]", f"[[{section}.{key}]]")
+                known = f"  {key} = " in paragraphs[title] or f"  {key}, " in paragraphs[title]
+                assert known or set(inner) & set(paragraphs), (title, key)
+    assert max(map(len, told.splitlines())) <= 100
