@@ -47,6 +47,7 @@ def test_what_was_written_is_read_back_by_any_parquet_reader(tmp_path):
         "caption": "sdss, smooth",
         "galaxy": "g",
         "split": "search",
+        "sampled": False,
         "sha256": "0" * 64,
         "t01_smooth_or_features_a01_smooth_debiased": 0.875,
         "published": True,
