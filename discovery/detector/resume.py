@@ -43,7 +43,7 @@ class State:
             about = file.metadata()
             if about["trained_on"] != self.trained_on:
                 return 0
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (no mapping)
         network.load_state_dict(_below("network.", tensors))
         average.load_state_dict(_below("average.", tensors))
         _restore_optimizer(optimizer, _below("optimizer.", tensors))

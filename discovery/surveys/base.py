@@ -117,7 +117,7 @@ class SurveyOnDisk(BaseModel):
 
     def files(self) -> list[Path]:
         """The tables and the folder of images that the rows are made of."""
-        raise NotImplementedError
+        raise NotImplementedError  # every survey on disk lays its files out in its own way
 
     def fingerprint(self) -> str:
         """Digest of the names, sizes and times of change of all files read; of a valid survey."""
