@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from discovery.cutouts import CutoutStore, decode, load_pixels
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import BATCH, score_shard
-from discovery.generator.model import load_generator
+from discovery.generator.checkpoint import load_generator
 from discovery.generator.sample import draw
 from discovery.surveys import MockSurvey
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from discovery.detector.config import DetectorConfig
 from discovery.errors import BadInput
-from discovery.generator.config import GeneratorConfig, SynthesisConfig
+from discovery.generator.config import KINDS, GeneratorConfig, SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS, FolderSurvey, GZ2Survey, MockSurvey
@@ -169,9 +169,21 @@ def _has_inner(place: tuple, problems: list[dict]) -> bool:
 
 
 def _place(problem: dict) -> str:
-    # The name of a survey's class is pydantic's affair; the reader wrote [[survey]].
-    parts = [str(p) for p in problem["loc"] if p not in SURVEYS]
+    # Which class a kind has is pydantic's affair; the reader wrote [[survey]] or [generator].
+    parts = [str(p) for p in _without_kind(problem["loc"])]
     return ".".join(parts) or "run file"
+
+
+def _without_kind(place: tuple) -> tuple:
+    section, kinds = place[:1], {**SURVEYS, **KINDS}
+    if section not in (("survey",), ("generator",)):
+        return place
+    after = 2 if section == ("survey",) else 1  # survey, 0, 'mock', key; generator, 'pixel', key
+    return (
+        place[:after] + place[after + 1 :]
+        if place[after : after + 1] and place[after] in kinds
+        else place
+    )
 
 
 def _reason(problem: dict) -> str:
@@ -179,6 +191,8 @@ def _reason(problem: dict) -> str:
         return f"unknown key; known here: {', '.join(_known_keys(problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return "missing; it has to be given"
+    if problem["type"] == "unknown_kind":
+        return f"{problem['msg']} (given: {problem['input']['kind']!r})"
     said, given = problem["msg"].removeprefix("Value error, "), problem["input"]
     # What concerns several keys was given the whole section or file; it says itself what is wrong.
     return said if isinstance(given, (dict, BaseModel)) else f"{said} (given: {given!r})"
@@ -188,8 +202,12 @@ def _known_keys(place: tuple) -> list[str]:
     kind: Any = RunConfig
     for part in place:
         if isinstance(part, str):
-            kind = SURVEYS.get(part) or _inner_model(_fields(kind)[part])
+            kind = _of_kind(part) or _inner_model(_fields(kind)[part])
     return sorted(_fields(kind))
+
+
+def _of_kind(part: str) -> Any:
+    return SURVEYS.get(part) or KINDS.get(part)
 
 
 def _fields(kind: Any) -> dict:

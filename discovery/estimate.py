@@ -25,7 +25,7 @@ def expected_seconds(run: Run) -> dict[str, float]:
     }  # fmt: skip
     if config.synthesis is None:
         return seconds
-    images = sum(prompt.count for prompt in config.synthesis.prompts)
+    images = sum(prompt.count for prompt in config.synthesis.wanted)
     passes = images * config.synthesis.steps * (1 if config.synthesis.guidance == 1 else 2)
     return seconds | {
         "synthesize": passes * generator.size**2 / GENERATOR_PASSES_PX,

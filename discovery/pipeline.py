@@ -12,7 +12,7 @@ from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
-from discovery.generator.model import load_generator, stated_digest
+from discovery.generator.checkpoint import require_start, stated_digest
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
@@ -183,9 +183,8 @@ def validate(run: Run) -> None:
     for survey in run.config.survey:
         survey.validate()
     pick_device(run.device)
-    start, detector = run.config.generator.start, run.config.detector
-    if start != "scratch" and stated_digest(start) is None:
-        load_generator(start)  # says what the folder lacks
+    require_start(run.config.generator)
+    detector = run.config.detector
     if run.config.synthesis is not None:
         build_network(detector.network, detector.stem, detector.pretrained)
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
 from discovery.detector.config import AugmentConfig, DetectorConfig
-from discovery.generator.config import GeneratorConfig, PromptCount, SynthesisConfig
+from discovery.generator.config import KINDS, PromptCount, PromptSet, SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS
@@ -23,9 +23,10 @@ SECTIONS = {
     **{f'[[survey]] with kind = "{kind}"': survey for kind, survey in SURVEYS.items()},
     "[survey.published]": KnownList,
     "[captions]": CaptionRules,
-    "[generator]": GeneratorConfig,
+    **{f'[generator] with kind = "{kind}"': settings for kind, settings in KINDS.items()},
     "[synthesis]": SynthesisConfig,
     "[[synthesis.prompts]]": PromptCount,
+    "[synthesis.set]": PromptSet,
     "[detector]": DetectorConfig,
     "[detector.augment]": AugmentConfig,
     "[cluster]": ClusterConfig,
@@ -59,7 +60,7 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
 def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
-    return {"augment", "published", "prompts"}
+    return {"augment", "published", "prompts", "set"}
 
 
 def _lines(kind: type) -> list[str]:

@@ -12,17 +12,10 @@ from discovery.detector import score as scoring
 from discovery.detector import train as training
 from discovery.detector.checkpoint import load_detector
 from discovery.errors import BadInput
-from discovery.files import read_json
 from discovery.generator import sample as sampling
 from discovery.generator import train as generator_training
-from discovery.generator.model import folder_of
-from discovery.generator.vocabulary import (
-    build_tokenizer,
-    collect_words,
-    require_known,
-)
+from discovery.generator.checkpoint import GENERATORS, known_tags
 from discovery.morphology.captions import count_tags, require_tags, tags_of
-from discovery.morphology.prompts import token_weights
 from discovery.neighbours.group import group
 from discovery.release import release
 from discovery.run import MIXED, Run
@@ -72,25 +65,22 @@ def refuse_unknown_words(run: Run) -> None:
     Raises:
         BadInput: emphasis, not_negative or a prompt names what no caption says.
     """
-    start = run.config.generator.start
-    known = {} if start == "scratch" else read_json(folder_of(start) / "generator.json")["tags"]
+    config = run.config.generator
     captions = run.store().table(["caption"], split="train")["caption"].dropna()
     voted = count_tags(captions)
-    for text in run.config.generator.emphasis:
+    for text in config.emphasis:
         require_tags(tags_of(text), voted, "emphasis")
     if run.config.synthesis is None:
         return
     require_tags(tags_of(run.config.detector.not_negative), voted, "not_negative")
-    tags = {**known, **voted}
-    tokenizer = build_tokenizer(collect_words(tags))
-    for wanted in run.config.synthesis.prompts:
-        require_known(wanted.prompt, tags)
-        token_weights(tokenizer, wanted.prompt)  # refuses one that is too long
+    asked = [text for w in run.config.synthesis.wanted for text in (w.prompt, w.negative)]
+    GENERATORS[config.kind].refuse(config, asked, {**known_tags(config), **voted})
 
 
 def synthesize_step(run: Run) -> None:
     """The rare combination, dreamt from the prompts of the run file."""
-    sampling.run(run.generator, run.config.synthesis, run.synthetic, run.device)
+    asked = run.config.synthesis
+    sampling.run(run.generator, asked, run.synthetic, run.device, run.store())
 
 
 def train_step(run: Run, variant: str) -> None:

@@ -13,7 +13,7 @@ from discovery.cli import main
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector.train import train_detector
 from discovery.files import read_json, write_json
-from discovery.generator.config import GeneratorConfig
+from discovery.generator.config import PixelConfig
 from discovery.generator.train import train_generator
 from tests.detector.toy import CONFIG, discs, png, train_and_validation
 
@@ -27,7 +27,7 @@ def typed(*arguments):
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
-    config = GeneratorConfig(size=16, channels=(8, 16), text_width=16, steps=1, batch=2)
+    config = PixelConfig(size=16, channels=(8, 16), text_width=16, steps=1, batch=2)
     out = tmp_path_factory.mktemp("g") / "generator"
     return train_generator(pixels, ["mock, smooth", "mock, dust lane"] * 2, config, out)
 

@@ -84,12 +84,15 @@ def test_settings_tell_every_key_that_a_run_file_may_hold():
     assert "  count, to be given" in paragraphs["[[synthesis.prompts]]"]
     for path in (ROOT / "runs").glob("*.toml"):
         for section, keys in tomllib.loads(path.read_text()).items():
-            title = (
-                f'[[survey]] with kind = "{keys[0]["kind"]}"'
-                if section == "survey"
-                else f"[{section}]"
-            )
             values = keys[0] if section == "survey" else keys
+            title = (
+                {
+                    "survey": f'[[survey]] with kind = "{values["kind"]}"',
+                    "generator": f'[generator] with kind = "{values.get("kind", "pixel")}"',
+                }.get(section, f"[{section}]")
+                if isinstance(values, dict)
+                else ""
+            )
             for key in values if isinstance(values, dict) else ():
                 inner = (f"[{section}.{key}]", f"[[{section}.{key}]]")
                 known = f"  {key} = " in paragraphs[title] or f"  {key}, " in paragraphs[title]

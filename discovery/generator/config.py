@@ -1,36 +1,46 @@
-"""Settings of the generator and of what is asked of it."""
+"""Settings of the generators and of what is asked of them."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from discovery.morphology.prompts import parse
+
+PROMPT_SETS = Path(__file__).parent / "prompt_sets"
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class GeneratorConfig(_Settings):
-    """How the generator is built and trained; a `start` brings its own network settings."""
+class Training(_Settings):
+    """How a generator is trained, whatever its kind."""
 
     start: str = Field(
         "scratch",
         description="what to begin with: 'scratch', 'shipped' (the weights in the package) or the "
         "folder of a generator",
     )
-    size: int = Field(64, ge=16, le=512, description="side of the images in px")
-    patch: int = Field(
-        2, ge=1, le=8, description="px folded into channels: 2 makes 12 channels at half the size"
-    )
-    channels: tuple[int, ...] = Field(
-        (64, 96, 128), min_length=2, description="width of the U-Net at each resolution"
-    )
-    layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
-    text_width: int = Field(128, ge=16, description="width of the text encoder")
-    text_layers: int = Field(1, ge=1, le=12, description="layers of the text encoder")
     steps: int = Field(4000, ge=1, description="optimiser steps")
-    batch: int = Field(32, ge=1, description="images in a step")
+    batch: int = Field(32, ge=1, description="images in a step, over all processes")
+    accumulate: int = Field(
+        1, ge=1, description="parts that a step's batch is computed in, to save memory"
+    )
     learning_rate: float = Field(6e-4, gt=0, description="peak; linear warm-up, cosine to zero")
     warmup_steps: int = Field(100, ge=0, description="steps of the warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
     caption_dropout: float = Field(
         0.1, ge=0, lt=1, description="share of images trained without caption, for guidance"
     )
@@ -39,6 +49,10 @@ class GeneratorConfig(_Settings):
         ge=0,
         lt=1,
         description="chance that a tag is left out, so that tags mean something alone",
+    )
+    tag_shuffle: bool = Field(True, description="the tags after the survey's come in any order")
+    turns: bool = Field(
+        True, description="show every image in its eight orientations, for a galaxy has no up"
     )
     balance: float = Field(
         0.5,
@@ -51,6 +65,49 @@ class GeneratorConfig(_Settings):
         description="tags, and how many times as often the images that have them all are drawn: "
         "{ 'dust lane' = 4.0, 'smooth, dust lane' = 20.0 }; the largest that applies counts",
     )
+    ema_decay: float = Field(
+        0.998, ge=0, lt=1, description="of the averaged weights that are kept; 0: the last ones are"
+    )
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        "auto", description="of the networks' arithmetic; auto: bf16 where the device computes it"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations twice instead of keeping them: slower, less memory"
+    )
+    seed: int = Field(0, ge=0, description="of weights, order, noise and augmentation")
+    checkpoint_every: int = Field(
+        250, ge=1, description="steps between states from which a killed training goes on"
+    )
+    snapshots: tuple[int, ...] = Field(
+        (), description="steps after which a whole generator is kept in snapshots/<step>"
+    )
+
+    @model_validator(mode="after")
+    def _snapshots_are_reached(self):
+        if beyond := [step for step in self.snapshots if not 1 <= step <= self.steps]:
+            raise ValueError(f"snapshots names step {beyond[0]}; steps go from 1 to {self.steps:,}")
+        return self
+
+
+class PixelConfig(Training):
+    """A small text-conditioned network on the pixels themselves, from scratch."""
+
+    kind: Literal["pixel"] = Field(
+        "pixel", description="a small network on pixels, for any machine"
+    )
+    objective: Literal["flow", "v", "epsilon"] = Field(
+        "flow", description="what is predicted: noise - image, v (zero terminal SNR), or the noise"
+    )
+    size: int = Field(64, ge=16, le=512, description="side of the images in px")
+    patch: int = Field(
+        2, ge=1, le=8, description="px folded into channels: 2 makes 12 channels at half the size"
+    )
+    channels: tuple[int, ...] = Field(
+        (64, 96, 128), min_length=2, description="width of the U-Net at each resolution"
+    )
+    layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
+    text_width: int = Field(128, ge=16, description="width of the text encoder")
+    text_layers: int = Field(1, ge=1, le=12, description="layers of the text encoder")
     noise_shift: float = Field(
         4.0,
         ge=1,
@@ -58,11 +115,83 @@ class GeneratorConfig(_Settings):
         description="how far training and sampling lean towards much noise, where a galaxy's shape "
         "is decided; 1: not at all, larger images need more",
     )
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights that are kept")
-    seed: int = Field(0, ge=0, description="of weights, order, noise and augmentation")
-    checkpoint_every: int = Field(
-        250, ge=1, description="steps between states from which a killed training goes on"
+
+
+class StableDiffusionConfig(Training):
+    """Stable Diffusion in its 1.x layout, fine-tuned in the latent space of its autoencoder."""
+
+    kind: Literal["stable-diffusion"] = Field(description="fine-tunes Stable Diffusion 1.x")
+    start: str = Field(
+        description="a folder in diffusers' layout, a hub id (owner/name), or a generator's folder"
     )
+    size: int = Field(424, ge=16, le=1024, multiple_of=8, description="side of the images in px")
+    learning_rate: float = Field(1.6e-6, gt=0, description="peak; linear warm-up, cosine to zero")
+    batch: int = Field(16, ge=1, description="images in a step, over all processes")
+    lora_rank: int = Field(
+        0, ge=0, description="rank of low-rank adapters that are trained instead; 0: every weight"
+    )
+    train_text_encoder: bool = Field(True, description="teach the text encoder as well")
+    prediction: Literal["as started", "epsilon", "v"] = Field(
+        "as started", description="what the U-Net predicts: the noise, or v"
+    )
+    zero_terminal_snr: bool = Field(
+        False, description="stretch the schedule until nothing of the image is left; needs v"
+    )
+
+    @model_validator(mode="after")
+    def _the_last_step_can_be_learnt(self):
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            raise ValueError(
+                "zero_terminal_snr leaves nothing but noise at the last step, where epsilon says "
+                "nothing about the image; set prediction = 'v'"
+            )
+        return self
+
+
+class DDPMConfig(Training):
+    """A class-conditioned diffusion model of pixels (Ho et al. 2020; Zhao, Wang & Lv 2025)."""
+
+    kind: Literal["ddpm"] = Field(description="a class-conditioned model of pixels, T = 1000")
+    start: Literal["scratch"] = Field("scratch", description="such a model starts from nothing")
+    size: int = Field(224, ge=16, le=512, description="side of the images in px")
+    channels: tuple[int, ...] = Field(
+        (64, 128, 256, 256), min_length=2, description="width of the U-Net at each resolution"
+    )
+    layers: int = Field(2, ge=1, le=4, description="residual blocks at each resolution")
+    classes: dict[str, str] = Field(
+        min_length=1,
+        description="names, and the tags that a caption of the class holds: "
+        "{ cigar = 'smooth, cigar-shaped galaxy' }",
+    )
+
+
+KINDS: dict[str, type[Training]] = {
+    "pixel": PixelConfig,
+    "stable-diffusion": StableDiffusionConfig,
+    "ddpm": DDPMConfig,
+}
+"""The kinds of generator, as `kind` under [generator] names them."""
+
+
+def _kind_of(value: Any) -> Any:
+    return value.get("kind", "pixel") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+GeneratorConfig = Annotated[
+    Annotated[PixelConfig, Tag("pixel")]
+    | Annotated[StableDiffusionConfig, Tag("stable-diffusion")]
+    | Annotated[DDPMConfig, Tag("ddpm")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"no such kind of generator; known: {', '.join(KINDS)}",
+    ),
+]
+
+
+def read_config(values: dict) -> Training:
+    """The configuration that a generator.json holds; without `kind` it is a `pixel` generator's."""
+    return TypeAdapter(GeneratorConfig).validate_python(values)
 
 
 class PromptCount(_Settings):
@@ -71,6 +200,9 @@ class PromptCount(_Settings):
     prompt: str = Field(description="tags with weights: 'mock, smooth, {dust lane:1.3}'")
     count: int = Field(ge=1, description="images")
     label: int = Field(1, ge=0, le=1, description="1 where the prompt asks for the quarry, else 0")
+    negative: str = Field(
+        "", description="what guidance leads away from; '': from what no caption is given for"
+    )
 
     @field_validator("prompt")
     @classmethod
@@ -78,23 +210,79 @@ class PromptCount(_Settings):
         parse(prompt)
         return prompt
 
+    @field_validator("negative")
+    @classmethod
+    def _negative_parses(cls, negative: str) -> str:
+        return negative and cls._parses(negative)
+
+
+class PromptSet(_Settings):
+    """A list of prompts that comes with the package."""
+
+    name: str = Field(description="of the list; 'galaxysd' holds A to P and D-ETG of the paper")
+    count: int = Field(ge=1, description="images of each prompt")
+    tag: str = Field("sdss", description="first word of each prompt: the tag of your survey")
+
+    @field_validator("name")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if not (PROMPT_SETS / f"{name}.toml").is_file():
+            known = ", ".join(sorted(path.stem for path in PROMPT_SETS.glob("*.toml")))
+            raise ValueError(f"no such set of prompts; known: {known}")
+        return name
+
+    @property
+    def prompts(self) -> tuple[PromptCount, ...]:
+        text = (PROMPT_SETS / f"{self.name}.toml").read_text()
+        return tuple(
+            PromptCount(
+                prompt=f"{self.tag}, {entry['prompt']}", count=self.count, label=entry["label"]
+            )
+            for entry in tomllib.loads(text)["prompts"]
+        )
+
 
 class SynthesisConfig(_Settings):
     """What is asked of a trained generator."""
 
-    prompts: tuple[PromptCount, ...] = Field(min_length=1, description="prompts with counts")
-    steps: int = Field(12, ge=1, le=1000, description="steps of the Euler sampler")
+    prompts: tuple[PromptCount, ...] = Field((), description="prompts with counts")
+    set: PromptSet | None = Field(None, description="prompts that come with the package, as well")
+    steps: int = Field(12, ge=1, le=1000, description="steps of the sampler")
+    sampler: Literal["auto", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
+        "auto", description="auto: euler for a flow, else ddim; the others are for diffusion only"
+    )
     guidance: float = Field(
         2.5, ge=1, le=30, description="classifier-free guidance; 1 follows the caption as trained"
+    )
+    guidance_rescale: float = Field(
+        0.0, ge=0, le=1, description="how far guidance keeps the contrast of the caption alone"
+    )
+    reference: Literal["none", "real"] = Field(
+        "none", description="start from noise, or from real training cutouts with noise added"
+    )
+    strength: float = Field(
+        1.0, gt=0, le=1, description="share of the noise that a reference gets; 1: all there is"
     )
     seed: int = Field(0, ge=0, description="every image's own seed is derived from it")
     batch: int = Field(64, ge=1, description="images drawn at a time")
 
-    @field_validator("prompts")
-    @classmethod
-    def _differ(cls, prompts: tuple[PromptCount, ...]) -> tuple[PromptCount, ...]:
+    @property
+    def wanted(self) -> tuple[PromptCount, ...]:
+        """All prompts: the run file's own, then those of the set."""
+        return self.prompts + (self.set.prompts if self.set else ())
+
+    @model_validator(mode="after")
+    def _asks_for_something(self):
+        if not self.wanted:
+            raise ValueError("nothing is asked for; give [[synthesis.prompts]] or [synthesis.set]")
         # A seed follows from the prompt: two equal ones would draw the same images twice.
-        texts = [wanted.prompt for wanted in prompts]
+        texts = [wanted.prompt for wanted in self.wanted]
         if twice := [text for text in texts if texts.count(text) > 1]:
             raise ValueError(f"the prompt {twice[0]!r} is there twice; give it once, with the sum")
-        return prompts
+        return self
+
+    @model_validator(mode="after")
+    def _strength_has_a_reference(self):
+        if self.reference == "none" and self.strength != 1:
+            raise ValueError("strength is of a reference; set reference = 'real'")
+        return self

@@ -2,129 +2,223 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from discovery.cutouts import write_shard
+from discovery.cutouts import CutoutStore, load_pixels, write_shard
+from discovery.errors import BadInput
 from discovery.files import digest, read_json, write_json
+from discovery.generator.base import Generator
+from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import PromptCount, SynthesisConfig
-from discovery.generator.model import (
-    Condition,
-    Generator,
-    build_scheduler,
-    condition,
-    load_generator,
-    velocity,
-)
-from discovery.generator.vocabulary import require_known
-from discovery.morphology.prompts import WeightedTokens, token_weights
 from discovery.progress import track
 
 ROWS_PER_SHARD = 128
 PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
 
 
-def tokens_of(generator: Generator, prompt: str) -> WeightedTokens:
-    """Tokenise a prompt whose words the generator has seen.
-
-    Raises:
-        BadInput: grammar, unknown words, too long.
-    """
-    require_known(prompt, generator.tags)
-    return token_weights(generator.tokenizer, prompt)
-
-
-def no_words(generator: Generator) -> WeightedTokens:
-    """The tokens of an image trained without caption."""
-    encoded = generator.tokenizer("", padding="max_length")
-    ids, mask = (np.array(encoded[key]) for key in ("input_ids", "attention_mask"))
-    return WeightedTokens(ids, mask.astype(bool), np.ones(len(ids), np.float32))
-
-
-@torch.inference_mode()
 def draw(
     generator: Generator,
     prompts: Sequence[str],
     seeds: Sequence[int],
     steps: int,
     guidance: float,
+    *,
+    negative: Sequence[str] | None = None,
+    reference: np.ndarray | None = None,
+    strength: float = 1.0,
+    guidance_rescale: float = 0.0,
+    sampler: str = "auto",
 ) -> np.ndarray:
     """Sample one image per prompt and seed.
 
-    Euler steps along the flow with classifier-free guidance (Ho & Salimans, arXiv 2207.12598,
-    eq. 6 with w = guidance - 1). The noise of an image comes from its own seed alone.
+    All that is random in an image comes from its own seed alone.
+
+    Args:
+        guidance: 1 follows the caption as trained.
+        negative: what guidance leads away from, one per prompt; '' or None: from no caption.
+        reference: uint8 (N, S, S, 3) to start from, with noise added; None: from noise alone.
+        strength: share of the steps, from the noisiest on, that a reference goes through; 1 gives
+            it all the noise that the schedule has.
+        guidance_rescale: 0..1, how far `_guided` keeps the contrast.
+        sampler: 'euler' of a flow; 'ddim', 'ddpm' or 'euler-ancestral' of diffusion; 'auto'.
 
     Returns:
         uint8 (N, S, S, 3), RGB.
+
+    Raises:
+        BadInput: a prompt or sampler that is not this generator's.
     """
-    size = generator.config.size
-    noise = [torch.randn(3, size, size, generator=_rng(seed)) for seed in seeds]
-    x = torch.stack(noise).to(generator.device)
-    scheduler = build_scheduler(generator.config)
-    scheduler.set_timesteps(steps, device=generator.device)
+    course = _Course(steps, guidance, guidance_rescale, sampler, strength)
+    for moment in _walk(generator, prompts, seeds, course, negative, reference):  # noqa: B007
+        pass  # only the last one is wanted
+    return generator.decode(moment.after)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An image coming out of noise: step of the schedule, and what is seen at that step.
+
+    `steps` (K,) count the noisings that are left, `clean` and `noised` are uint8 (K, S, S, 3):
+    the image that the network then predicts, and the one it looks at.
+    """
+
+    steps: tuple[int, ...]
+    clean: np.ndarray
+    noised: np.ndarray
+
+
+def trajectory(
+    generator: Generator,
+    prompt: str,
+    seed: int,
+    steps: int,
+    every: int,
+    guidance: float = 1.0,
+    sampler: str = "auto",
+) -> Trajectory:
+    """One image on its way, at every `every`-th of `steps` steps and at the last."""
+    seen = []
+    walk = _walk(generator, [prompt], [seed], _Course(steps, guidance, sampler=sampler))
+    for number, moment in enumerate(walk):
+        if number % every == 0 or number == steps - 1:
+            seen.append(
+                (steps - number, generator.decode(moment.clean), generator.decode(moment.x))
+            )
+    left, clean, noised = zip(*seen, strict=True)
+    return Trajectory(left, np.concatenate(clean), np.concatenate(noised))
+
+
+@dataclass(frozen=True)
+class _Course:
+    """How samples are taken."""
+
+    steps: int
+    guidance: float
+    guidance_rescale: float = 0.0
+    sampler: str = "auto"
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """A step of sampling: what the network saw, the image it meant, and what came next."""
+
+    x: torch.Tensor
+    clean: torch.Tensor
+    after: torch.Tensor
+
+
+@torch.inference_mode()
+def _walk(
+    generator: Generator, prompts, seeds, course: _Course, negative=None, reference=None
+) -> Iterator[_Moment]:
+    process, scheduler = generator.process, generator.process.scheduler(course.sampler)
+    scheduler.set_timesteps(course.steps, device=generator.device)
+    rngs = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    noise = torch.stack([torch.randn(*generator.shape, generator=rng) for rng in rngs])
     with generator.autocast():
-        told = _told(generator, prompts, guidance)
-        for time in scheduler.timesteps:
-            v = _guided(generator, x, time / 1000, told, guidance)
-            x = scheduler.step(v, time, x).prev_sample
-    return to_pixels(generator, x)
+        told = _told(generator, prompts, negative, course.guidance)
+        x, times = _begin(generator, scheduler, noise.to(generator.device), reference, course)
+        for time in times:
+            seen = _as_noised(scheduler, x, time)
+            moment = (time / process.time_scale).expand(len(x))
+            said = _guided(generator, seen, moment, told, course)
+            x = _step(scheduler, said, time, x, rngs)
+            yield _Moment(seen, process.clean(seen, said, moment), x)
 
 
-def _rng(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(int(seed))
+def _begin(generator: Generator, scheduler, noise, reference, course: _Course):
+    """Where sampling starts, and the times that it goes through."""
+    times = scheduler.timesteps
+    if reference is None:
+        # Euler's scheduler for diffusion counts noise in units of the image.
+        return noise * getattr(scheduler, "init_noise_sigma", 1.0), times
+    skipped = course.steps - max(1, round(course.steps * course.strength))
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped)
+    add = getattr(scheduler, "add_noise", None) or scheduler.scale_noise
+    clean, first = generator.encode(reference), times[skipped].expand(len(noise))
+    order = (clean, noise, first) if hasattr(scheduler, "add_noise") else (clean, first, noise)
+    return add(*order), times[skipped:]
 
 
-def _told(generator: Generator, prompts: Sequence[str], guidance: float) -> Condition:
-    wanted = {prompt: tokens_of(generator, prompt) for prompt in dict.fromkeys(prompts)}
-    tokens = [wanted[prompt] for prompt in prompts]
-    if guidance != 1:
-        tokens += [no_words(generator)] * len(prompts)
-    return condition(generator, tokens)
+def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    scale = getattr(scheduler, "scale_model_input", None)  # a flow's needs none
+    return scale(x, time) if scale else x
 
 
-def _guided(generator, x, sigma, told: Condition, guidance: float) -> torch.Tensor:
-    copies = len(told.mask) // len(x)
-    v = velocity(generator, x.repeat(copies, 1, 1, 1), sigma.expand(len(told.mask)), told)
-    if copies == 1:
-        return v
-    asked, free = v.chunk(2)
-    return free + guidance * (asked - free)
+def _step(scheduler, said, time, x, rngs) -> torch.Tensor:
+    return scheduler.step(said, time, x, generator=rngs).prev_sample
 
 
-def to_pixels(generator: Generator, x: torch.Tensor) -> np.ndarray:
-    """From the scaled (B, 3, S, S) float of the model to uint8 (B, S, S, 3)."""
-    mean, std = (
-        torch.tensor(v, device=x.device)[:, None, None] for v in (generator.mean, generator.std)
-    )
-    levels = ((x * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
+def _told(generator: Generator, prompts: Sequence[str], negative, guidance: float) -> Any:
+    away = list(negative or [""] * len(prompts)) if guidance != 1 else []
+    texts = [*prompts, *away]
+    known = {text: generator.tokens(text) for text in dict.fromkeys(texts)}
+    return generator.condition([known[text] for text in texts])
 
 
-def run(folder: Path, sampling: SynthesisConfig, out_store: Path, device: str = "auto") -> Path:
+def _guided(generator: Generator, x, time, told, course: _Course) -> torch.Tensor:
+    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598, eq. 6 with w = guidance - 1)."""
+    if len(told) == len(x):
+        return generator.predict(x, time, told)
+    said = generator.predict(x.repeat(2, 1, 1, 1), time.repeat(2), told)
+    asked, free = said.chunk(2)
+    return _rescaled(free + course.guidance * (asked - free), asked, course.guidance_rescale)
+
+
+def _rescaled(guided: torch.Tensor, asked: torch.Tensor, share: float) -> torch.Tensor:
+    """Give a guided prediction back the contrast of the caption's own, by `share`.
+
+    Guidance makes predictions too large, and images over-exposed (Lin et al., arXiv 2305.08891,
+    eq. 15 and 16).
+    """
+    if share == 0:
+        return guided
+    contrast = asked.std((1, 2, 3), keepdim=True) / guided.std((1, 2, 3), keepdim=True)
+    return share * guided * contrast + (1 - share) * guided
+
+
+def run(
+    folder: Path,
+    sampling: SynthesisConfig,
+    out_store: Path,
+    device: str = "auto",
+    real: CutoutStore | None = None,
+) -> Path:
     """Fill a cutout store with synthetic cutouts; shards that are there are not drawn again.
 
     A store made by another generator or with other settings is replaced.
 
     Args:
         folder: a generator's folder, or `shipped`.
+        real: where references come from, if `sampling` wants them.
 
     Raises:
-        BadInput: the folder is no generator, or a prompt is wrong; before anything is drawn.
+        BadInput: the folder is no generator, a prompt is wrong, or there are no references;
+            before anything is drawn.
     """
     generator = load_generator(folder, device)
-    for wanted in sampling.prompts:
-        tokens_of(generator, wanted.prompt)
-    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json")]))
-    rows = _plan(sampling)
+    for wanted in sampling.wanted:
+        generator.tokens(wanted.prompt)
+        generator.tokens(wanted.negative)
+    generator.process.scheduler(sampling.sampler)
+    pool = _references(sampling, real)
+    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
+    rows = _plan(sampling, pool)
     starts = range(0, len(rows), ROWS_PER_SHARD)
     paths = [out_store / f"{i:05d}.parquet" for i in range(len(starts))]
     missing = [(s, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
     for start, path in track(missing, "synthesize", unit="cutouts", each=ROWS_PER_SHARD):
-        write_shard(_draw_rows(generator, sampling, rows[start : start + ROWS_PER_SHARD]), path)
+        part = rows[start : start + ROWS_PER_SHARD]
+        write_shard(_draw_rows(generator, sampling, part, real), path)
     return out_store
 
 
@@ -137,41 +231,70 @@ def _start_store(out_store: Path, plan: str) -> None:
     write_json(described, {"digest": plan})
 
 
-def _plan(sampling: SynthesisConfig) -> list[tuple[PromptCount, int]]:
+def _references(sampling: SynthesisConfig, real: CutoutStore | None) -> list[str]:
+    """The captioned training cutouts that sampling may start from, by id."""
+    if sampling.reference == "none":
+        return []
+    rows = real.table(["object_id", "caption"], split="train") if real else None
+    if rows is None or rows["caption"].isna().all():
+        raise BadInput(
+            "reference = 'real' starts from captioned training cutouts, and there are none; take "
+            "this step in a run whose survey has some, or set reference = 'none'."
+        )
+    return sorted(rows.dropna(subset=["caption"])["object_id"])
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """An image to be drawn."""
+
+    wanted: PromptCount
+    seed: int
+    reference: str | None
+
+
+def _plan(sampling: SynthesisConfig, pool: Sequence[str] = ()) -> list[_Planned]:
     """Every image wanted, with its seed: that of the k-th of a prompt never changes."""
-    return [
+    seeds = [
         (wanted, _image_seed(sampling.seed, wanted.prompt, k))
-        for wanted in sampling.prompts
+        for wanted in sampling.wanted
         for k in range(wanted.count)
     ]
+    return [_Planned(wanted, s, pool[s % len(pool)] if pool else None) for wanted, s in seeds]
 
 
 def _image_seed(seed: int, prompt: str, k: int) -> int:
     return int(digest([seed, prompt, k])[:15], 16)
 
 
-def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows) -> list[dict]:
+def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> list[dict]:
     made = []
     for start in range(0, len(rows), sampling.batch):
         part = rows[start : start + sampling.batch]
+        ids = [planned.reference for planned in part if planned.reference]
         pixels = draw(
             generator,
-            [wanted.prompt for wanted, _ in part],
-            [seed for _, seed in part],
+            [planned.wanted.prompt for planned in part],
+            [planned.seed for planned in part],
             sampling.steps,
             sampling.guidance,
+            negative=[planned.wanted.negative for planned in part],
+            reference=load_pixels(real, ids, generator.config.size) if ids else None,
+            strength=sampling.strength,
+            guidance_rescale=sampling.guidance_rescale,
+            sampler=sampling.sampler,
         )
         made += [
-            _row(generator, sampling, wanted, seed, image)
-            for (wanted, seed), image in zip(part, pixels, strict=True)
+            _row(generator, sampling, planned, image)
+            for planned, image in zip(part, pixels, strict=True)
         ]
     return made
 
 
-def _row(generator, sampling, wanted: PromptCount, seed: int, pixels: np.ndarray) -> dict:
+def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "PNG")
-    object_id = f"synthetic-{seed:018d}"
+    object_id = f"synthetic-{planned.seed:018d}"
     return {
         "object_id": object_id,
         "image": encoded.getvalue(),
@@ -182,10 +305,20 @@ def _row(generator, sampling, wanted: PromptCount, seed: int, pixels: np.ndarray
         "galaxy": object_id,
         "split": "train",
         "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
-        "prompt": wanted.prompt,
-        "label": wanted.label,
-        "seed": seed,
+        "prompt": planned.wanted.prompt,
+        "negative": planned.wanted.negative,
+        "label": planned.wanted.label,
+        "seed": planned.seed,
         "generator": generator.digest,
         "guidance": sampling.guidance,
+        "guidance_rescale": sampling.guidance_rescale,
         "steps": sampling.steps,
+        "sampler": _named(generator, sampling),
+        "reference": planned.reference,
+        "strength": sampling.strength if planned.reference else None,
     }
+
+
+def _named(generator: Generator, sampling: SynthesisConfig) -> str:
+    auto = sampling.sampler == "auto"
+    return generator.process.default_sampler if auto else sampling.sampler

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from discovery.cutouts import CutoutStore, decode
 from discovery.errors import BadInput
 from discovery.generator import sample
-from discovery.generator.config import GeneratorConfig, SynthesisConfig
-from discovery.generator.model import load_generator
+from discovery.generator.checkpoint import load_generator
+from discovery.generator.config import PixelConfig, SynthesisConfig
 from discovery.generator.train import train_generator
 
 CAPTIONS = ["mock, smooth", "mock, edge-on galaxy, dust lane"] * 4
@@ -20,7 +20,7 @@ CAPTIONS = ["mock, smooth", "mock, edge-on galaxy, dust lane"] * 4
 def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (8, 16, 16, 3), dtype=np.uint8)
-    config = GeneratorConfig(
+    config = PixelConfig(
         size=16, patch=2, channels=(8, 16), text_width=16, steps=3, batch=4, learning_rate=1e-2
     )
     return train_generator(pixels, CAPTIONS, config, tmp_path_factory.mktemp("g") / "generator")
@@ -71,7 +71,7 @@ def test_an_image_depends_on_its_own_seed(folder):
 def test_seeds_of_a_prompt_do_not_depend_on_the_others(folder):
     one = sample._plan(wanted(("mock, smooth", 2)))
     two = sample._plan(wanted(("mock, dust lane", 3), ("mock, smooth", 4)))
-    assert [seed for _, seed in one] == [seed for _, seed in two][3:5]
+    assert [image.seed for image in one] == [image.seed for image in two][3:5]
 
 
 def test_a_lost_shard_is_drawn_again_with_the_same_bytes(folder, tmp_path, monkeypatch):
@@ -109,14 +109,12 @@ def test_wrong_prompts_in_a_run_file_are_found_when_it_is_read(prompt):
 
 def test_guidance_of_one_follows_the_caption_alone(folder):
     """By the formula, guidance 1 is the conditional velocity: one Euler step is x - v."""
-    from discovery.generator.model import condition, velocity
-
     generator = load_generator(folder)
     drawn = sample.draw(generator, ["mock, smooth"], [3], 1, 1.0)
     noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        told = condition(generator, [sample.tokens_of(generator, "mock, smooth")])
-        image = noise - velocity(generator, noise, torch.ones(1), told)
+        told = generator.condition([generator.tokens("mock, smooth")])
+        image = noise - generator.predict(noise, torch.ones(1), told)
     levels = [(image[0, c] * generator.std[c] + generator.mean[c]) * 255 for c in range(3)]
     expected = torch.stack(levels, -1).clamp(0, 255).numpy()
     assert np.abs(drawn[0] - expected).max() < 3
@@ -125,6 +123,4 @@ def test_guidance_of_one_follows_the_caption_alone(folder):
 def test_channels_fold_into_the_size_and_back(folder):
     generator = load_generator(folder)
     pixels = np.random.default_rng(1).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
-    from discovery.generator.train import _to_model
-
-    np.testing.assert_array_equal(sample.to_pixels(generator, _to_model(generator, pixels)), pixels)
+    np.testing.assert_array_equal(generator.decode(generator.encode(pixels)), pixels)

@@ -13,17 +13,15 @@ from transformers import CLIPTextModel
 
 from discovery.errors import BadInput
 from discovery.files import read_json
-from discovery.generator.config import GeneratorConfig
-from discovery.generator.model import load_generator, shift_noise
-from discovery.generator.train import (
-    draw_weights,
-    learning_rate,
-    train_generator,
-    turn,
-    vary_caption,
-)
+from discovery.generator.checkpoint import load_generator
+from discovery.generator.config import PixelConfig
+from discovery.generator.drawing import draw_weights, vary_caption
+from discovery.generator.examples import turn
+from discovery.generator.learner import learning_rate
+from discovery.generator.process import shift_noise
+from discovery.generator.train import train_generator
 
-TINY = GeneratorConfig(
+TINY = PixelConfig(
     size=16, patch=2, channels=(8, 16), text_width=16, steps=6, batch=4, warmup_steps=2,
     checkpoint_every=2,
 )  # fmt: skip
@@ -95,13 +93,13 @@ torch.set_num_threads(2)
 sys.path.insert(0, {here!r})
 import test_train
 from discovery.generator import train
-learn = train._Learner.learn
+learn = train.Learner.learn
 def slowly(self, step):
     learn(self, step)
     print("step", step, flush=True)
     if step == {stop_at}:
         import time; time.sleep(60)
-train._Learner.learn = slowly
+train.Learner.learn = slowly
 pixels, captions = test_train.bars_and_discs(), test_train.CAPTIONS
 train.train_generator(pixels, captions, test_train.TINY, Path({out!r}))
 """
@@ -130,9 +128,9 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
 def count_steps(monkeypatch):
     from discovery.generator import train
 
-    done, learn = [], train._Learner.learn
+    done, learn = [], train.Learner.learn
     monkeypatch.setattr(
-        train._Learner, "learn", lambda self, step: (done.append(step), learn(self, step))
+        train.Learner, "learn", lambda self, step: (done.append(step), learn(self, step))
     )
     return done
 
@@ -141,7 +139,9 @@ def test_a_state_of_another_training_is_not_taken_up(trained, tmp_path, monkeypa
     from discovery.generator import train
 
     with monkeypatch.context() as patched:
-        patched.setattr(train.model, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            train.checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path)
     done = count_steps(monkeypatch)
@@ -152,17 +152,17 @@ def test_a_state_of_another_training_is_not_taken_up(trained, tmp_path, monkeypa
 
 def test_it_learns(tmp_path, monkeypatch):
     """The loss falls well below 2, the variance of noise - image: what knowing nothing costs."""
-    from discovery.generator import train
+    from discovery.generator import learner
 
     config = TINY.model_copy(update={"steps": 40, "batch": 8, "learning_rate": 5e-3})
-    losses, mse = [], train.nn.functional.mse_loss
+    losses, mse = [], learner.nn.functional.mse_loss
 
     def noting(predicted, wanted):
         loss = mse(predicted, wanted)
         losses.append(loss.item())
         return loss
 
-    monkeypatch.setattr(train.nn.functional, "mse_loss", noting)
+    monkeypatch.setattr(learner.nn.functional, "mse_loss", noting)
     train_generator(bars_and_discs(), CAPTIONS, config, tmp_path)
     assert np.mean(losses[:3]) == pytest.approx(2, abs=0.4)
     assert np.mean(losses[-10:]) < 1.4
@@ -208,7 +208,7 @@ def test_pickles_and_swapped_weights_are_refused(trained, tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
-    config = GeneratorConfig(steps=110, warmup_steps=10, learning_rate=1e-3)
+    config = PixelConfig(steps=110, warmup_steps=10, learning_rate=1e-3)
     assert learning_rate(config, 0) == pytest.approx(1e-4)
     assert learning_rate(config, 10) == pytest.approx(1e-3)
     assert learning_rate(config, 60) == pytest.approx(1e-3 * (1 + math.cos(math.pi / 2)) / 2)
@@ -244,7 +244,7 @@ def test_emphasis_on_a_tag_that_nothing_has():
 
 def test_captions_vary_but_keep_the_survey():
     rng = np.random.default_rng(0)
-    config = GeneratorConfig(caption_dropout=0.25, tag_dropout=0.5)
+    config = PixelConfig(caption_dropout=0.25, tag_dropout=0.5)
     told = [vary_caption("mock, smooth, dust lane", config, rng) for _ in range(4000)]
     empty = np.mean([text == "" for text in told])
     assert empty == pytest.approx(0.25, abs=0.03)
