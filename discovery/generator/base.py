@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from discovery.cutouts import CutoutStore, load_pixels
 from discovery.devices import has_bf16
 from discovery.generator.config import Training
 from discovery.generator.drawing import vary_caption
-from discovery.generator.examples import Examples, TurnedPixels
+from discovery.generator.examples import Examples, StoredImages, TurnedPixels
 from discovery.generator.process import Process
 from discovery.morphology.prompts import WeightedTokens
 
@@ -33,6 +34,18 @@ class Generator(ABC):
     kind: ClassVar[str]
     weights: ClassVar[tuple[Path, ...]]
     """Files of weights in a generator's folder, in the order in which the digest takes them."""
+
+    @classmethod
+    def image_size(cls, config: Training, start: "Generator | None") -> int:
+        """Side of the images in px; a network that was built for one keeps it."""
+        return start.config.size if start else config.size
+
+    @classmethod
+    def load_images(
+        cls, store: CutoutStore, object_ids: Sequence[str], config, start
+    ) -> "np.ndarray | StoredImages":
+        """The images to train on, decoded at once or when they are asked for."""
+        return load_pixels(store, object_ids, cls.image_size(config, start))
 
     @classmethod
     @abstractmethod
