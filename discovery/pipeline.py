@@ -217,6 +217,24 @@ def walk(
             _take(step, plan, run, manifest, current[step.name])
 
 
+def assist(run: Run, name: str) -> None:
+    """Help another process, which walks, with a step that several can share.
+
+    `accelerate launch` starts as many processes as there are GPUs; the first one walks, and the
+    others compute with it and write nothing.
+
+    Raises:
+        BadInput: the run could not succeed, or lacks what the step needs.
+    """
+    plan = steps(run)
+    (step,) = (step for step in plan if step.name == name)
+    validate(run)
+    manifest, current = Manifest(run.folder), entries(plan, run)
+    _check_needs([step], run, manifest, current)
+    if not manifest.is_done(name, current[name]["digest"]):
+        step.act(run)
+
+
 def _redone(plan: Sequence[Step], run: Run, redo: Sequence[str]) -> list[str]:
     return _with_followers(plan, [name for verb in redo for name in steps_of(run, verb)])
 

@@ -138,9 +138,12 @@ class Generator(ABC):
         self.networks().to(device, memory_format=torch.channels_last)
         return self
 
-    def autocast(self) -> torch.autocast:
-        """The arithmetic that `precision` asks for."""
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
-        if self.config.precision == "auto" and has_bf16(self.device):
+    def autocast(self, training: bool = False) -> torch.autocast:
+        """The arithmetic that `precision` asks for; fp16 in training alone, where it was chosen
+        for a device that may not be this one.
+        """
+        wanted = self.config.precision
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16 if training else None}.get(wanted)
+        if kind is None and wanted != "float32" and has_bf16(self.device):
             kind = torch.bfloat16
         return torch.autocast(self.device.type, kind or torch.bfloat16, enabled=kind is not None)
