@@ -102,8 +102,12 @@ class StableDiffusionGenerator(Generator):
 
     @classmethod
     def refuse(cls, config, prompts: Sequence[str], tags: Mapping[str, int]) -> None:
+        folder = Path(config.start) / "tokenizer"
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder) if folder.is_dir() else None
         for prompt in filter(None, prompts):
             require_known(prompt, tags)
+            if tokenizer:  # of a start on a hub it is there only once training has begun
+                token_weights(tokenizer, prompt)
 
     @property
     def process(self) -> Diffusion:
@@ -173,7 +177,7 @@ class StableDiffusionGenerator(Generator):
         """
         ids = torch.from_numpy(np.stack([t.ids for t in tokens])).to(self.device)
         weights = torch.from_numpy(np.stack([t.weights for t in tokens])).to(self.device)
-        return weight_embedding(self.text_encoder(ids).last_hidden_state, weights)
+        return weight_embedding(self.text_encoder(ids).last_hidden_state.float(), weights)
 
     def predict(self, noised, time, told: torch.Tensor) -> torch.Tensor:
         return self.unet(noised, time * self.process.time_scale, told).sample.float()
