@@ -23,7 +23,12 @@ from discovery.generator.layout import TEXT, UNET, VAE, save_tensors
 from discovery.generator.process import Diffusion
 from discovery.generator.vocabulary import require_known
 from discovery.morphology.captions import count_tags
-from discovery.morphology.prompts import WeightedTokens, token_weights, weight_embedding
+from discovery.morphology.prompts import (
+    WeightedTokens,
+    literal_tokens,
+    token_weights,
+    weight_embedding,
+)
 
 PIPELINE = "StableDiffusionPipeline"
 KEPT = torch.float16  # the precision in which such weights are usually published
@@ -164,11 +169,7 @@ class StableDiffusionGenerator(Generator):
         return token_weights(self.tokenizer, prompt)
 
     def caption_tokens(self, captions: Sequence[str]) -> list[WeightedTokens]:
-        encoded = self.tokenizer(list(captions), padding="max_length")
-        return [
-            WeightedTokens(np.array(ids), np.array(mask, bool), np.ones(len(ids), np.float32))
-            for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
-        ]
+        return literal_tokens(self.tokenizer, captions)
 
     def condition(self, tokens: list[WeightedTokens]) -> torch.Tensor:
         """CLIP's rows (B, 77, D), those of weighted tokens multiplied, the mean restored.
