@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,8 @@ def draw(
         BadInput: a prompt or sampler that is not this generator's.
     """
     course = _Course(steps, guidance, guidance_rescale, sampler, strength)
-    for moment in _walk(generator, prompts, seeds, course, negative, reference):  # noqa: B007
-        pass  # only the last one is wanted
-    return generator.decode(moment.after)
+    walk = _walk(generator, prompts, seeds, course, negative, reference)
+    return generator.decode(deque(walk, maxlen=1).pop().after)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from discovery.generator import adapters
 from discovery.generator.base import Generator
 from discovery.generator.config import StableDiffusionConfig
 from discovery.generator.examples import StoredImages
-from discovery.generator.latents import Latents
+from discovery.generator.latents import Latents, keep_latents
 from discovery.generator.layout import TEXT, UNET, VAE, save_tensors
 from discovery.generator.process import Diffusion
 from discovery.generator.vocabulary import require_known
@@ -139,7 +139,7 @@ class StableDiffusionGenerator(Generator):
         )
 
     def examples(self, pixels, folder: Path) -> Latents:
-        return Latents(pixels, self.posterior, self.vae, folder / "latents", self.config.turns)
+        return keep_latents(pixels, self.posterior, self.vae, folder / "latents", self.config.turns)
 
     @torch.inference_mode()
     def posterior(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
