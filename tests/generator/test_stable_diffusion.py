@@ -101,7 +101,7 @@ STORY = """
 import sys
 from pathlib import Path
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 from tests.generator import test_stable_diffusion as told
 from discovery.generator import train
 learn = train.Learner.learn
