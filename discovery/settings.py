@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
 from discovery.detector.config import AugmentConfig, DetectorConfig
 from discovery.generator.config import KINDS, PromptCount, PromptSet, SynthesisConfig
+from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS
@@ -27,6 +28,7 @@ SECTIONS = {
     "[synthesis]": SynthesisConfig,
     "[[synthesis.prompts]]": PromptCount,
     "[synthesis.set]": PromptSet,
+    "[judge]": JudgeConfig,
     "[detector]": DetectorConfig,
     "[detector.augment]": AugmentConfig,
     "[cluster]": ClusterConfig,
@@ -60,7 +62,8 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
 def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
-    return {"augment", "published", "prompts", "set"}
+    lists = {"prompts", "set"} if kind is SynthesisConfig else set()
+    return {"augment", "published"} | lists
 
 
 def _lines(kind: type) -> list[str]:

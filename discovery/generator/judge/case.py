@@ -1,0 +1,172 @@
+"""One generator before the judge: what it is held against, and how it is asked."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from discovery.cutouts import CutoutStore, load_pixels
+from discovery.errors import BadInput
+from discovery.files import read_json
+from discovery.generator import sample as sampling
+from discovery.generator.config import SynthesisConfig
+from discovery.generator.judge.config import JudgeConfig
+from discovery.generator.judge.features import Features, train_features
+from discovery.generator.judge.real import (
+    Images,
+    halves,
+    join,
+    load_images,
+    refuse_leak,
+    rows_to_judge,
+    trained_on,
+)
+from discovery.generator.model import folder_of, load_generator
+from discovery.morphology.captions import tags_of
+from discovery.run import Run
+
+STEPS, GUIDANCE = 12, 2.5  # where neither [judge] nor [synthesis] says
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a generator is asked: `steps` and `guidance` of the sampler, `size` in px of the answer,
+    and the folder in which the answers are kept.
+    """
+
+    generator: Path
+    images: Path
+    size: int
+    steps: int
+    guidance: float
+    seed: int
+    device: str
+
+    def draw(self, name: str, prompts: Mapping[str, int]) -> Images:
+        """So many images of each prompt; a store of their own, and what is there is not drawn."""
+        wanted = SynthesisConfig(
+            prompts=[{"prompt": prompt, "count": count} for prompt, count in prompts.items()],
+            steps=self.steps,
+            guidance=self.guidance,
+            seed=self.seed,
+        )
+        folder = sampling.run(self.generator, wanted, self.images / name, self.device)
+        store = CutoutStore(folder)
+        rows = store.table(["object_id", "prompt"])
+        ids = list(rows["object_id"])
+        return Images(load_pixels(store, ids, self.size), list(rows["prompt"]), ids)
+
+    def but(self, **changed) -> "Asking":
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that the parts of the judgement share.
+
+    `half` and `other_half` are disjoint real cutouts, one of each galaxy; `shared` is the folder
+    of what serves every generator that is judged in this run, `out` of what is this one's.
+    """
+
+    config: JudgeConfig
+    store: CutoutStore
+    generator: Path
+    described: dict
+    own: bool
+    seen: pd.DataFrame | None
+    leak: str
+    left_out: int
+    half: Images
+    other_half: Images
+    features: Features
+    asking: Asking
+    shared: Path
+    out: Path
+
+    @cached_property
+    def real(self) -> Images:
+        return join(self.half, self.other_half)
+
+    @cached_property
+    def synthetic(self) -> Images:
+        """As many as in `half`, drawn from its very captions."""
+        return self.asking.draw("matched", Counter(self.half.captions))
+
+    def describe(self) -> dict:
+        """Which generator was judged, with what, and how it was asked."""
+        return {
+            "digest": self.described["digest"],
+            "split": self.config.split,
+            "images_per_half": len(self.half),
+            "galaxies_left_out_for_tags_that_the_generator_lacks": self.left_out,
+            "size": self.asking.size,
+            "steps": self.asking.steps,
+            "guidance": self.asking.guidance,
+            "seed": self.config.seed,
+        }
+
+    def rng(self, part: int) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, part))
+
+
+def open_case(run: Run, generator: Path | None) -> Case:
+    """Read the generator and the real cutouts, check for leaks, train the network that looks.
+
+    Raises:
+        BadInput: no generator, too few real cutouts, or some of them taught the generator.
+    """
+    folder = folder_of(generator or run.generator)
+    load_generator(folder, "cpu")  # says what is wrong with it
+    described = read_json(folder / "generator.json")
+    config, store = run.config.judge, run.store()
+    size = config.size or described["image_size"]
+    rows = rows_to_judge(store, config.split)
+    seen = trained_on(folder)
+    leak = refuse_leak(rows, seen, [s.name for s in run.config.survey if s.kind == "mock"])
+    known = rows[[tags_of(c) <= described["tags"].keys() for c in rows["caption"]]]
+    _refuse_strange(known, rows, described)
+    shared, out = _folders(run, generator, described)
+    one, other = halves(known, config.images, config.seed)
+    return Case(
+        config=config,
+        store=store,
+        generator=folder,
+        described=described,
+        own=folder.resolve().is_relative_to(run.generator.resolve()),
+        seen=seen,
+        leak=leak,
+        left_out=len(rows) - len(known),
+        half=load_images(store, one, size),
+        other_half=load_images(store, other, size),
+        features=train_features(
+            *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
+            run.device,
+        ),
+        asking=Asking(folder, out / "images", size, *_sampling(run), config.seed, run.device),
+        shared=shared,
+        out=out,
+    )
+
+
+def _refuse_strange(known: pd.DataFrame, rows: pd.DataFrame, described: dict) -> None:
+    if len(known) < len(rows) / 2:
+        raise BadInput(
+            f"of {len(rows):,} captions to judge with, the generator knows the tags of "
+            f"{len(known):,}; those are {', '.join(sorted(described['tags']))}. Judge it on "
+            "cutouts of the survey that it learnt from."
+        )
+
+
+def _folders(run: Run, generator: Path | None, described: dict) -> tuple[Path, Path]:
+    shared = run.folder / "judge"
+    return shared, shared if generator is None else shared / f"of-{described['digest'][:8]}"
+
+
+def _sampling(run: Run) -> tuple[int, float]:
+    asked, config = run.config.synthesis, run.config.judge
+    steps = config.steps or (asked.steps if asked else STEPS)
+    return steps, config.guidance or (asked.guidance if asked else GUIDANCE)

@@ -1,0 +1,209 @@
+"""The parts of a judgement: each takes the case and returns what judge.json says of it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from discovery.cutouts import load_pixels
+from discovery.devices import pick_device
+from discovery.files import digest
+from discovery.generator.judge import distances, manifold, measures, memory, structure, tell_apart
+from discovery.generator.judge.case import Case
+from discovery.generator.judge.features import named_well
+from discovery.generator.judge.intervals import (
+    Measured,
+    mean_interval,
+    ratio_interval,
+    set_interval,
+)
+from discovery.generator.judge.memory import Nearest
+from discovery.generator.judge.real import Images
+from discovery.generator.judge.tables import once, write_both
+
+SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
+PIXEL_STEPS = 200  # of the small network that is to tell synthetic from real
+_TRAINING_CHUNK = 1000
+Row = tuple[str, Measured | None, Measured | None]
+
+
+def judge_the_network(case: Case) -> dict:
+    """How well the network whose features are used names what it never saw."""
+    _, probabilities = case.features.look(case.real.pixels)
+    named = named_well(case.features.tags, probabilities, case.real.captions)
+    write_both(named, case.out / "tables" / "features")
+    known = ("network", "width", "size", "steps", "images", "training_digest")
+    mean = float(named["auroc"].mean()) if len(named) else None
+    return {key: case.features.card[key] for key in known} | {"mean_auroc": mean}
+
+
+def judge_likeness(case: Case) -> dict:
+    """Realism, diversity, consistency, and distances in feature space, synthetic and real."""
+    seen = {name: case.features.look(images.pixels) for name, images in _sets(case).items()}
+    rows = [*_of_sets(case, seen), *_of_captions(case, seen)]
+    told = [{"measure": n} | _flat("synthetic", s) | _flat("real", r) for n, s, r in rows]
+    write_both(pd.DataFrame(told), case.out / "tables" / "measures")
+    return {name: {"synthetic": _dict(s), "real": _dict(r)} for name, s, r in rows}
+
+
+def _sets(case: Case) -> dict[str, Images]:
+    return {"half": case.half, "other half": case.other_half, "synthetic": case.synthetic}
+
+
+def _of_sets(case: Case, seen: dict) -> list[Row]:
+    """Each measure of synthetic against `half`, and of the other real half against `half`."""
+    half, other, synthetic = (seen[n][0] for n in ("half", "other half", "synthetic"))
+    rng = case.rng(1)
+
+    def both(of: Callable[[np.ndarray], Measured]) -> tuple[Measured, Measured]:
+        return of(synthetic), of(other)
+
+    return [
+        ("realism", *both(lambda x: measures.realism(half, x, rng))),
+        ("recall", *both(lambda x: mean_interval(manifold.inside(half, x), rng))),
+        ("density", *both(lambda x: mean_interval(manifold.density(x, half), rng))),
+        ("coverage", *both(lambda x: mean_interval(manifold.covered(half, x), rng))),
+        ("realism score", *both(lambda x: mean_interval(manifold.realism_score(x, half), rng))),
+        ("FID", *both(lambda x: set_interval(distances.frechet, (half, x), rng, SET_REPLICATES))),
+        ("KID", *both(lambda x: set_interval(distances.kernel, (half, x), rng, SET_REPLICATES))),
+    ]
+
+
+def _of_captions(case: Case, seen: dict) -> list[Row]:
+    rng, tags = case.rng(2), case.features.tags
+    real = np.concatenate((seen["half"][0], seen["other half"][0]))
+    spread = measures.diversity(
+        real, case.real.captions, seen["synthetic"][0], case.synthetic.captions, rng
+    )
+    halves = measures.diversity(
+        seen["half"][0], case.half.captions, seen["other half"][0], case.other_half.captions, rng
+    )
+    sure = measures.consistency(seen["synthetic"][1], tags, case.synthetic.captions, rng)
+    truly = np.concatenate((seen["half"][1], seen["other half"][1]))
+    benchmark = measures.consistency(truly, tags, case.real.captions, rng)
+    return [("diversity", spread, halves), ("consistency", sure, benchmark)]
+
+
+def judge_by_classifier(case: Case) -> dict:
+    """Can real and synthetic be told apart? Beside it, by features, the two real halves."""
+    seed = case.config.seed
+    looks = {name: case.features.look(images.pixels)[0] for name, images in _sets(case).items()}
+    by_pixels = tell_apart.by_pixels(PIXEL_STEPS, seed, pick_device(case.asking.device))
+    tasks = {
+        "features": (looks["half"], looks["synthetic"], tell_apart.by_features),
+        "pixels": (case.half.pixels, case.synthetic.pixels, by_pixels),
+        "features, real halves": (looks["half"], looks["other half"], tell_apart.by_features),
+    }
+    found = {name: _auc(case, name, *task) for name, task in tasks.items()}
+    rows = [{"classifier": name} | _flat("auc", auc) for name, auc in found.items()]
+    write_both(pd.DataFrame(rows), case.out / "tables" / "told-apart")
+    return {name: _dict(auc) for name, auc in found.items()}
+
+
+def _auc(case: Case, name: str, one, other, scorer) -> Measured:
+    def make() -> pd.DataFrame:
+        columns = tell_apart.held_out_scores(one, other, scorer, case.config.seed)
+        return pd.DataFrame(dict(zip(("label", "score", "fold"), columns, strict=True)))
+
+    made_from = digest([_bytes(one), _bytes(other), PIXEL_STEPS, case.config.seed])
+    path = case.out / "measured" / f"told-apart-{name.replace(', ', '-').replace(' ', '-')}.parquet"
+    scores = once(path, made_from, make)
+    columns = (scores[column].to_numpy() for column in ("label", "score", "fold"))
+    return tell_apart.auc(*columns, case.rng(3))
+
+
+def _bytes(values: np.ndarray) -> str:
+    return digest([values.shape, values.tobytes().hex()])
+
+
+def measure_structure(case: Case) -> dict[str, pd.DataFrame]:
+    """The structure of every image, in the order of the three sets."""
+    folders = {
+        "half": case.shared / "measured" / "real-half",
+        "other half": case.shared / "measured" / "real-other-half",
+        "synthetic": case.out / "measured" / "synthetic",
+    }
+    return {
+        name: structure.measure_all(images.pixels, folders[name], 2, f"structure, {name}")
+        for name, images in _sets(case).items()
+    }
+
+
+def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
+    """Distances of each physical quantity, the brightness bias, and what could not be measured."""
+    rng = case.rng(4)
+    good = {name: table[table["reason"] == ""] for name, table in measured.items()}
+    real = pd.concat((good["half"], good["other half"]))
+    rows = []
+    for quantity in structure.QUANTITIES:
+        values = (t[quantity].to_numpy(float) for t in (real, good["synthetic"]))
+        ratio, sigmas = structure.distance_ratio(*values, rng)
+        rows.append({"quantity": quantity} | _flat("ratio", ratio) | {"apart_sigma": sigmas})
+    write_both(pd.DataFrame(rows), case.out / "tables" / "structure")
+    bias = _brightness(case, good, rng)
+    shares = {name: float((table["reason"] != "").mean()) for name, table in measured.items()}
+    return {"distances": rows, "brightness_bias": bias, "not_measured": shares}
+
+
+def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict:
+    """Mean over mean - 1, of synthetic ones and of the half whose captions they were drawn from."""
+    flux = ratio_interval(good["synthetic"]["flux"], good["half"]["flux"], rng)
+    level = ratio_interval(_levels(case.synthetic), _levels(case.half), rng)
+    return {name: {k: v - 1 for k, v in asdict(ratio).items()}
+            for name, ratio in (("flux", flux), ("mean_level", level))}  # fmt: skip
+
+
+def _levels(images: Images) -> np.ndarray:
+    return images.pixels.mean((1, 2, 3))
+
+
+def judge_memory(case: Case) -> tuple[dict, dict[str, tuple[Nearest, Nearest]], list[str]]:
+    """Nearest training images of synthetic and of held-out real cutouts, as many of each.
+
+    Returns:
+        What to report, (synthetic, held out) by space, and the ids of the training images.
+    """
+    ids = _training_ids(case)
+    if not ids:
+        said = "cannot be checked: the run's training cutouts did not teach this generator"
+        return {"checked": said}, {}, []
+    count = min(len(case.synthetic), len(case.half))
+    sets = [images.first(count).pixels for images in (case.synthetic, case.half)]
+    training = _training(case, ids)
+    found = {
+        "features": tuple(
+            memory.nearest_by_features(case.features.look(x)[0], training[0]) for x in sets
+        ),
+        "pixels": tuple(memory.nearest_by_pixels(memory.small_grey(x), training[1]) for x in sets),
+    }
+    tests = {space: memory.compare(*both) for space, both in found.items()}
+    rows = [{"space": space} | test for space, test in tests.items()]
+    write_both(pd.DataFrame(rows), case.out / "tables" / "memory")
+    return {"checked": f"against {len(ids):,} training images", **tests}, found, ids
+
+
+def _training_ids(case: Case) -> list[str]:
+    rows = case.store.table(["object_id", "caption", "sha256"], split="train")
+    rows = rows.dropna(subset=["caption"])
+    if case.seen is not None:
+        return list(rows["object_id"][rows["sha256"].isin(case.seen["sha256"])])
+    return list(rows["object_id"]) if case.own else []
+
+
+def _training(case: Case, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Features and small grey images of the training set, a chunk of it in memory at a time."""
+    seen = []
+    for start in range(0, len(ids), _TRAINING_CHUNK):
+        pixels = load_pixels(case.store, ids[start : start + _TRAINING_CHUNK], case.asking.size)
+        seen.append((case.features.look(pixels)[0], memory.small_grey(pixels)))
+    return tuple(np.concatenate(part) for part in zip(*seen, strict=True))
+
+
+def _flat(name: str, measured: Measured | None) -> dict:
+    known = measured or Measured(np.nan, np.nan, np.nan)
+    return {name: known.value, f"{name}_low": known.low, f"{name}_high": known.high}
+
+
+def _dict(measured: Measured | None) -> dict | None:
+    return None if measured is None else asdict(measured)
