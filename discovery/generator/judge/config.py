@@ -32,7 +32,10 @@ class JudgeConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
-        600, ge=1, description="training steps of the network whose features are compared"
+        600,
+        ge=2,
+        description="training steps of the network whose features are compared; the judge of dust "
+        "lanes takes half as many",
     )
     early_types: tuple[str, ...] = Field(
         (),

@@ -17,6 +17,7 @@ from discovery.generator.judge.intervals import ratio_interval
 from discovery.generator.judge.lanes import (
     CARD,
     LaneJudge,
+    LaneJudgeConfig,
     load_lane_judge,
     save_lane_judge,
     train_lane_judge,
@@ -63,11 +64,13 @@ def lane_judge(case: Case) -> LaneJudge:
     rows = case.store.table(["object_id", "caption", "sha256"], split="train")
     rows = rows.dropna(subset=["caption"]).drop_duplicates("object_id")
     size, seed = case.asking.size, case.config.seed
-    key = digest([list(rows["sha256"]), list(rows["caption"]), size, seed])
+    config = LaneJudgeConfig(steps=case.config.network_steps // 2)
+    key = digest([list(rows["sha256"]), list(rows["caption"]), size, seed, config.model_dump()])
     folder = case.shared / f"lane-judge-{key[:8]}"
     if not (folder / CARD).exists():
         pixels = [_of_kind(case.store, rows, kind, size) for kind in KINDS]
-        save_lane_judge(train_lane_judge(*pixels, seed=seed, device=case.asking.device), folder)
+        judge = train_lane_judge(*pixels, seed, config, case.asking.device)
+        save_lane_judge(judge, folder)
     return load_lane_judge(folder, case.asking.device)
 
 

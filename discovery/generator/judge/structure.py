@@ -104,6 +104,8 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
     parts = [
         (pixels[s : s + IMAGES_PER_PART], folder / f"{i:05d}.parquet") for i, s in enumerate(starts)
     ]
+    if len(parts) == 1:  # starting processes would take longer
+        return _measure_part(*parts[0])
     spawn = get_context("spawn")
     with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         futures = [pool.submit(_measure_part, *part) for part in parts]
