@@ -13,55 +13,54 @@ from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
 from discovery.files import read_json
 from discovery.generator import sample as sampling
+from discovery.generator.base import Generator
+from discovery.generator.checkpoint import DESCRIPTION, folder_of, load_generator, trained_on
 from discovery.generator.config import SynthesisConfig
 from discovery.generator.judge.config import JudgeConfig
 from discovery.generator.judge.features import Features, train_features
 from discovery.generator.judge.real import (
+    LEAST,
     Images,
     halves,
     join,
     load_images,
     refuse_leak,
     rows_to_judge,
-    trained_on,
 )
-from discovery.generator.model import folder_of, load_generator
-from discovery.morphology.captions import tags_of
 from discovery.run import Run
-
-STEPS, GUIDANCE = 12, 2.5  # where neither [judge] nor [synthesis] says
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How a generator is asked: `steps` and `guidance` of the sampler, `size` in px of the answer,
-    and the folder in which the answers are kept.
+    """How a generator is asked: `settings` of a SynthesisConfig but for the prompts, `size` in px
+    of the answer, the folder in which `images` are kept, and `real` cutouts to start from.
     """
 
     generator: Path
     images: Path
     size: int
-    steps: int
-    guidance: float
-    seed: int
+    settings: SynthesisConfig
     device: str
+    real: CutoutStore
 
     def draw(self, name: str, prompts: Mapping[str, int]) -> Images:
         """So many images of each prompt; a store of their own, and what is there is not drawn."""
-        wanted = SynthesisConfig(
-            prompts=[{"prompt": prompt, "count": count} for prompt, count in prompts.items()],
-            steps=self.steps,
-            guidance=self.guidance,
-            seed=self.seed,
-        )
-        folder = sampling.run(self.generator, wanted, self.images / name, self.device)
+        wanted = [{"prompt": prompt, "count": count} for prompt, count in prompts.items()]
+        asked = SynthesisConfig(**self.settings.model_dump() | {"prompts": wanted, "set": None})
+        folder = self.images / name
+        sampling.run(self.generator, asked, folder, self.device, self.real)
         store = CutoutStore(folder)
         rows = store.table(["object_id", "prompt"])
         ids = list(rows["object_id"])
         return Images(load_pixels(store, ids, self.size), list(rows["prompt"]), ids)
 
-    def but(self, **changed) -> "Asking":
-        return replace(self, **changed)
+    def sampled(self, **settings) -> "Asking":
+        """The same with other steps or another guidance."""
+        return replace(self, settings=self.settings.model_copy(update=settings))
+
+    def of(self, generator: Path) -> "Asking":
+        """The same, asked of another generator."""
+        return replace(self, generator=generator)
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Case:
 
     config: JudgeConfig
     store: CutoutStore
-    generator: Path
+    generator: Generator
     described: dict
     own: bool
     seen: pd.DataFrame | None
@@ -102,11 +101,9 @@ class Case:
             "digest": self.described["digest"],
             "split": self.config.split,
             "images_per_half": len(self.half),
-            "galaxies_left_out_for_tags_that_the_generator_lacks": self.left_out,
+            "galaxies_left_out_for_captions_the_generator_cannot_read": self.left_out,
             "size": self.asking.size,
-            "steps": self.asking.steps,
-            "guidance": self.asking.guidance,
-            "seed": self.config.seed,
+            "sampling": self.asking.settings.model_dump(exclude={"prompts", "set", "batch"}),
         }
 
     def rng(self, part: int) -> np.random.Generator:
@@ -120,21 +117,21 @@ def open_case(run: Run, generator: Path | None) -> Case:
         BadInput: no generator, too few real cutouts, or some of them taught the generator.
     """
     folder = folder_of(generator or run.generator)
-    load_generator(folder, "cpu")  # says what is wrong with it
-    described = read_json(folder / "generator.json")
+    loaded = load_generator(folder, "cpu")  # says what is wrong with it
+    described = read_json(folder / DESCRIPTION)
     config, store = run.config.judge, run.store()
     size = config.size or described["image_size"]
     rows = rows_to_judge(store, config.split)
     seen = trained_on(folder)
     leak = refuse_leak(rows, seen, [s.name for s in run.config.survey if s.kind == "mock"])
-    known = rows[[tags_of(c) <= described["tags"].keys() for c in rows["caption"]]]
+    known = rows[[reads(loaded, caption) for caption in rows["caption"]]]
     _refuse_strange(known, rows, described)
     shared, out = _folders(run, generator, described)
     one, other = halves(known, config.images, config.seed)
     return Case(
         config=config,
         store=store,
-        generator=folder,
+        generator=loaded,
         described=described,
         own=folder.resolve().is_relative_to(run.generator.resolve()),
         seen=seen,
@@ -146,18 +143,27 @@ def open_case(run: Run, generator: Path | None) -> Case:
             *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
             run.device,
         ),
-        asking=Asking(folder, out / "images", size, *_sampling(run), config.seed, run.device),
+        asking=Asking(folder, out / "images", size, _sampling(run), run.device, store),
         shared=shared,
         out=out,
     )
 
 
+def reads(generator: Generator, prompt: str) -> bool:
+    """Whether the generator understands a prompt: it may lack words, or know no weights."""
+    try:
+        generator.tokens(prompt)
+    except BadInput:
+        return False
+    return True
+
+
 def _refuse_strange(known: pd.DataFrame, rows: pd.DataFrame, described: dict) -> None:
-    if len(known) < len(rows) / 2:
+    if len(known) < max(len(rows) / 2, 2 * LEAST):
         raise BadInput(
-            f"of {len(rows):,} captions to judge with, the generator knows the tags of "
-            f"{len(known):,}; those are {', '.join(sorted(described['tags']))}. Judge it on "
-            "cutouts of the survey that it learnt from."
+            f"of {len(rows):,} captions to judge with, the generator can read {len(known):,}; it "
+            f"learnt {', '.join(sorted(described['tags']))}. Judge it on cutouts of the survey "
+            "that it learnt from."
         )
 
 
@@ -166,7 +172,9 @@ def _folders(run: Run, generator: Path | None, described: dict) -> tuple[Path, P
     return shared, shared if generator is None else shared / f"of-{described['digest'][:8]}"
 
 
-def _sampling(run: Run) -> tuple[int, float]:
-    asked, config = run.config.synthesis, run.config.judge
-    steps = config.steps or (asked.steps if asked else STEPS)
-    return steps, config.guidance or (asked.guidance if asked else GUIDANCE)
+def _sampling(run: Run) -> SynthesisConfig:
+    """The settings of [synthesis], those that [judge] names replaced."""
+    config, anything = run.config.judge, [{"prompt": "nothing", "count": 1}]
+    asked = run.config.synthesis or SynthesisConfig(prompts=anything)
+    named = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    return asked.model_copy(update={k: v for k, v in named.items() if v is not None})

@@ -33,9 +33,9 @@ class JudgeConfig(BaseModel):
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
         600,
-        ge=2,
+        ge=3,
         description="training steps of the network whose features are compared; the judge of dust "
-        "lanes takes half as many",
+        "lanes takes half as many, the network that is to tell real from synthetic a third",
     )
     early_types: tuple[str, ...] = Field(
         (),
@@ -52,6 +52,9 @@ class JudgeConfig(BaseModel):
         (4, 6, 8, 12, 20, 35, 50), description="numbers of steps to compare, for the knee"
     )
     curve_images: int = Field(256, ge=20, description="images at each point of a curve")
+    trajectory_steps: int = Field(
+        1000, ge=10, description="steps of the way from noise, shown at every tenth of them"
+    )
     prompts: tuple[str, ...] = Field(
         (),
         description="captions for the Pareto fronts, of 20 real cutouts at least; left out, the "

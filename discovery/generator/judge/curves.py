@@ -11,12 +11,12 @@ import pandas as pd
 from discovery.errors import BadInput
 from discovery.files import digest
 from discovery.generator import sample
+from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import distances, measures
-from discovery.generator.judge.case import Case
+from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import Measured, set_interval
 from discovery.generator.judge.real import LEAST, Images
 from discovery.generator.judge.tables import once, write_both
-from discovery.generator.model import load_generator
 from discovery.morphology.prompts import plain_text
 
 MEASURES = ("realism", "diversity", "consistency", "FID")
@@ -49,9 +49,9 @@ def _points(case: Case) -> Mapping[str, int]:
 
 def training_curve(case: Case) -> pd.DataFrame:
     """A row per snapshot of the training, and one for its end; a start only where there is none."""
-    ends = {int(p.name): p for p in _snapshots(case.generator)}
+    ends = {int(p.name): p for p in _snapshots(case.asking.generator)}
     if "steps" in case.described:
-        ends[int(case.described["steps"])] = case.generator
+        ends[int(case.described["steps"])] = case.asking.generator
     rows = [
         {"training_steps": steps} | _of_snapshot(case, ends[steps], steps) for steps in sorted(ends)
     ]
@@ -63,7 +63,7 @@ def _snapshots(generator: Path) -> list[Path]:
 
 
 def _of_snapshot(case: Case, folder: Path, steps: int) -> dict[str, float]:
-    asking = case.asking.but(generator=folder)
+    asking = case.asking.of(folder)
     return measure_point(case, asking.draw(f"trained-{steps:06d}", _points(case)), case.half)
 
 
@@ -71,7 +71,7 @@ def sampling_curve(case: Case) -> pd.DataFrame:
     """A row per number of sampling steps."""
     rows = []
     for steps in sorted(case.config.sampling_steps):
-        drawn = case.asking.but(steps=steps).draw(f"steps-{steps:03d}", _points(case))
+        drawn = case.asking.sampled(steps=steps).draw(f"steps-{steps:03d}", _points(case))
         rows.append({"sampling_steps": steps} | measure_point(case, drawn, case.half))
     return _written(case, rows, "sampling-curve")
 
@@ -110,9 +110,10 @@ def fronts(case: Case, captions: Sequence[str]) -> pd.DataFrame:
     realism and diversity (`on_front`); measured against the real cutouts of the same caption.
     """
     asked = {weighted(c, w): (c, w) for c in captions for w in case.config.weights}
+    asked = {prompt: of for prompt, of in asked.items() if reads(case.generator, prompt)}
     rows = []
     for guidance in case.config.guidances if asked else ():
-        asking = case.asking.but(guidance=guidance)
+        asking = case.asking.sampled(guidance=guidance)
         drawn = asking.draw(f"front-{guidance:g}", dict.fromkeys(asked, case.config.front_images))
         for prompt, (caption, weight) in asked.items():
             found = measure_point(case, drawn.of(prompt), case.real.of(caption))
@@ -146,17 +147,17 @@ def _written(case: Case, rows: list[dict], name: str) -> pd.DataFrame:
 
 def sampling_speed(case: Case) -> dict:
     """Images per second at the steps and guidance of the case, on the device that it uses."""
-    ask = case.asking
+    folder, asked, device = case.asking.generator, case.asking.settings, case.asking.device
 
     def make() -> pd.DataFrame:
-        generator = load_generator(case.generator, ask.device)
+        generator = load_generator(folder, device)
         prompts = (case.half.captions * TIMED_IMAGES)[:TIMED_IMAGES]
-        sample.draw(generator, prompts, range(TIMED_IMAGES), 1, ask.guidance)  # warms up
+        sample.draw(generator, prompts, range(TIMED_IMAGES), 1, asked.guidance)  # warms up
         begun = time.perf_counter()
-        sample.draw(generator, prompts, range(TIMED_IMAGES), ask.steps, ask.guidance)
+        sample.draw(generator, prompts, range(TIMED_IMAGES), asked.steps, asked.guidance)
         rate = TIMED_IMAGES / (time.perf_counter() - begun)
         return pd.DataFrame([{"images_per_second": rate, "device": str(generator.device)}])
 
-    made_from = digest([case.described["digest"], ask.steps, ask.guidance, ask.device])
+    made_from = digest([case.described["digest"], asked.steps, asked.guidance, device])
     (row,) = once(case.out / "measured" / "speed.parquet", made_from, make).to_dict("records")
     return row

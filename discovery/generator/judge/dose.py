@@ -12,7 +12,7 @@ import pandas as pd
 from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
 from discovery.files import digest
-from discovery.generator.judge.case import Case
+from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import ratio_interval
 from discovery.generator.judge.lanes import (
     CARD,
@@ -43,12 +43,11 @@ def is_plain_early(caption: str) -> bool:
 
 
 def early_types(case: Case) -> list[str]:
-    """The captions that the lane is asked of; none where the generator knows no lane."""
-    if LANE not in case.described["tags"]:
-        return []
+    """The captions that the lane is asked of; none of which the generator cannot read so."""
     counts = Counter(caption for caption in case.real.captions if is_plain_early(caption))
     usual = [caption for caption, _ in counts.most_common(USUAL_EARLY_TYPES)]
-    return list(case.config.early_types) or usual
+    wanted = case.config.early_types or usual
+    return [caption for caption in wanted if reads(case.generator, laned(caption, 1.3))]
 
 
 def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], Images]:

@@ -28,6 +28,28 @@ def sheet(theme: Theme, title: str, images: np.ndarray, columns: int = 8) -> Fig
     return figure
 
 
+def trajectory(
+    theme: Theme, title: str, left: Sequence[int], images: Mapping[str, np.ndarray]
+) -> Figure:
+    """A row of what the network sees and one of what it means by it, over the steps left.
+
+    `images` holds uint8 (K, S, S, 3) under 'noised' and 'clean'.
+    """
+    figure = Figure(figsize=(0.85 * len(left) + 0.9, 2.5), layout="constrained")
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left", parse_math=False)
+    grid = figure.subplots(2, len(left), squeeze=False)
+    for row, (name, said) in zip(grid, (("noised", "it sees"), ("clean", "it means")), strict=True):
+        for axes, image, steps in zip(row, images[name], left, strict=True):
+            axes.imshow(image, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.grid(False)
+            if name == "clean":
+                axes.set_xlabel(f"{steps:,}", fontsize=8)
+        row[0].set_ylabel(said, fontsize=9)
+    figure.supxlabel("steps left", fontsize=9)
+    return figure
+
+
 def dose_response(theme: Theme, rows: Sequence[Mapping]) -> Figure:
     """Share with a lane, and share that kept its shape, against the weight of the lane."""
     figure, panels = _panels(2)

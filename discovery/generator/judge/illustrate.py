@@ -8,12 +8,16 @@ import pandas as pd
 
 from discovery.cutouts import load_pixels
 from discovery.evidence.figures import SampleRow, sample_sheet, save
+from discovery.files import digest
+from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import figures
 from discovery.generator.judge.case import Case
 from discovery.generator.judge.curves import MEASURES
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
 from discovery.generator.judge.structure import QUANTITIES
+from discovery.generator.judge.tables import once
+from discovery.generator.sample import trajectory
 
 PROMPTS_SHOWN, ABREAST = 5, 8
 SHEET_IMAGES = 64
@@ -81,6 +85,36 @@ def show_fronts(case: Case, table: pd.DataFrame) -> None:
     """A Pareto front per caption."""
     if len(table):
         _save(case, "pareto-fronts", figures.pareto, table)
+
+
+def show_trajectory(case: Case, prompt: str) -> None:
+    """One image on its way from noise: what the network sees, over what it then means."""
+    way = _trajectory(case, prompt)
+    size = case.generator.config.size
+    images = {
+        name: np.stack([np.frombuffer(row, np.uint8).reshape(size, size, 3) for row in way[name]])
+        for name in ("noised", "clean")
+    }
+    title = f"{prompt}; seed {case.config.seed}"
+    _save(case, "trajectory", figures.trajectory, title, list(way["left"]), images)
+
+
+def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
+    settings, steps, seed = case.asking.settings, case.config.trajectory_steps, case.config.seed
+
+    def make() -> pd.DataFrame:
+        seen = trajectory(
+            load_generator(case.asking.generator, case.asking.device),
+            *(prompt, seed, steps, steps // 10, settings.guidance, settings.sampler),
+        )
+        rows = zip(seen.steps, seen.noised, seen.clean, strict=True)
+        return pd.DataFrame(
+            [{"left": n, "noised": x.tobytes(), "clean": c.tobytes()} for n, x, c in rows]
+        )
+
+    asked = [settings.guidance, settings.sampler]
+    made_from = digest([case.described["digest"], prompt, seed, steps, asked])
+    return once(case.out / "measured" / "trajectory.parquet", made_from, make)
 
 
 def _save(case: Case, name: str, draw, *data) -> None:

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
+from discovery.generator.checkpoint import TRAINED_ON
 
-TRAINED_ON = "trained_on.parquet"
 LEAST = 20  # images in a half: fewer say nothing
 
 
@@ -72,12 +70,6 @@ def load_images(store: CutoutStore, rows: pd.DataFrame, size: int) -> Images:
     """The cutouts of these rows, in their order."""
     ids = list(rows["object_id"])
     return Images(load_pixels(store, ids, size), list(rows["caption"]), ids)
-
-
-def trained_on(generator: Path) -> pd.DataFrame | None:
-    """object_id, galaxy and sha256 of all that taught the generator; None where it has no list."""
-    path = generator / TRAINED_ON
-    return pq.read_table(path).to_pandas() if path.exists() else None
 
 
 def refuse_leak(rows: pd.DataFrame, seen: pd.DataFrame | None, repeated: Iterable[str]) -> str:

@@ -23,7 +23,6 @@ from discovery.generator.judge.real import Images
 from discovery.generator.judge.tables import once, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
-PIXEL_STEPS = 200  # of the small network that is to tell synthetic from real
 _TRAINING_CHUNK = 1000
 Row = tuple[str, Measured | None, Measured | None]
 
@@ -89,7 +88,8 @@ def judge_by_classifier(case: Case) -> dict:
     """Can real and synthetic be told apart? Beside it, by features, the two real halves."""
     seed = case.config.seed
     looks = {name: case.features.look(images.pixels)[0] for name, images in _sets(case).items()}
-    by_pixels = tell_apart.by_pixels(PIXEL_STEPS, seed, pick_device(case.asking.device))
+    steps = case.config.network_steps // 3
+    by_pixels = tell_apart.by_pixels(steps, seed, pick_device(case.asking.device))
     tasks = {
         "features": (looks["half"], looks["synthetic"], tell_apart.by_features),
         "pixels": (case.half.pixels, case.synthetic.pixels, by_pixels),
@@ -106,7 +106,7 @@ def _auc(case: Case, name: str, one, other, scorer) -> Measured:
         columns = tell_apart.held_out_scores(one, other, scorer, case.config.seed)
         return pd.DataFrame(dict(zip(("label", "score", "fold"), columns, strict=True)))
 
-    made_from = digest([_bytes(one), _bytes(other), PIXEL_STEPS, case.config.seed])
+    made_from = digest([_bytes(one), _bytes(other), case.config.network_steps, case.config.seed])
     path = case.out / "measured" / f"told-apart-{name.replace(', ', '-').replace(' ', '-')}.parquet"
     scores = once(path, made_from, make)
     columns = (scores[column].to_numpy() for column in ("label", "score", "fold"))

@@ -27,6 +27,7 @@ def judge_generator(run: Run, generator: Path | None = None) -> str:
     captions = curves.front_captions(case)
     likeness = sections.judge_likeness(case)
     illustrate.show_samples(case)
+    illustrate.show_trajectory(case, case.half.captions[0])
     found = {
         "case": case.describe(),
         "leak": case.leak,
