@@ -20,7 +20,7 @@ from discovery.generator.judge.intervals import (
 )
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
-from discovery.generator.judge.tables import once, write_both
+from discovery.generator.judge.tables import digest_of, once, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
 _TRAINING_CHUNK = 1000
@@ -106,15 +106,13 @@ def _auc(case: Case, name: str, one, other, scorer) -> Measured:
         columns = tell_apart.held_out_scores(one, other, scorer, case.config.seed)
         return pd.DataFrame(dict(zip(("label", "score", "fold"), columns, strict=True)))
 
-    made_from = digest([_bytes(one), _bytes(other), case.config.network_steps, case.config.seed])
+    made_from = digest(
+        [digest_of(one), digest_of(other), case.config.network_steps, case.config.seed]
+    )
     path = case.out / "measured" / f"told-apart-{name.replace(', ', '-').replace(' ', '-')}.parquet"
     scores = once(path, made_from, make)
     columns = (scores[column].to_numpy() for column in ("label", "score", "fold"))
     return tell_apart.auc(*columns, case.rng(3))
-
-
-def _bytes(values: np.ndarray) -> str:
-    return digest([values.shape, values.tobytes().hex()])
 
 
 def measure_structure(case: Case) -> dict[str, pd.DataFrame]:

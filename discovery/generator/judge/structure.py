@@ -17,9 +17,8 @@ from photutils.segmentation import detect_sources
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
-from discovery.files import digest
 from discovery.generator.judge.intervals import Measured, recentred_interval
-from discovery.generator.judge.tables import once
+from discovery.generator.judge.tables import digest_of, once
 from discovery.processes import end_with_parent
 from discovery.progress import track
 
@@ -115,8 +114,7 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
 
 
 def _measure_part(pixels: np.ndarray, path: Path) -> pd.DataFrame:
-    made_from = digest([pixels.shape, pixels.tobytes().hex()])
-    return once(path, made_from, lambda: pd.DataFrame([measure(image) for image in pixels]))
+    return once(path, digest_of(pixels), lambda: pd.DataFrame([measure(image) for image in pixels]))
 
 
 def distance_ratio(

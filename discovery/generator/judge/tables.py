@@ -1,8 +1,10 @@
 """Results on disk: measurements that are made once, and tables for people."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +29,13 @@ def once(path: Path, made_from: str, make: Callable[[], pd.DataFrame]) -> pd.Dat
     metadata = {**(table.schema.metadata or {}), _MADE_FROM: made_from.encode()}
     write_table(table.replace_schema_metadata(metadata), path)
     return pq.read_table(path).to_pandas()
+
+
+def digest_of(values: np.ndarray) -> str:
+    """SHA-256 of an array's shape and content."""
+    sha = hashlib.sha256(str(values.shape).encode())
+    sha.update(np.ascontiguousarray(values))
+    return sha.hexdigest()
 
 
 def write_both(frame: pd.DataFrame, path: Path) -> None:
