@@ -15,7 +15,7 @@ SIDE = 64
 
 
 def picture(q=0.7, angle=30.0, x0=1.5, y0=-2.0, size=7.0, noise=0.0, seed=1):
-    """A spheroid as delivered, uint8; in light an exponential, whose half-light radius is 1.678 h."""
+    """An exponential spheroid of half-light radius `size` as delivered, uint8."""
     x, y = np.meshgrid(*[np.arange(SIDE) - SIDE / 2 + 0.5] * 2)
     c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     along, across = c * (x - x0) + s * (y - y0), c * (y - y0) - s * (x - x0)
