@@ -62,7 +62,6 @@ def measure_host(pixels: np.ndarray, stretch: Stretch = SDSS) -> Host:
     Raises:
         BadInput: not such an image, or nothing stands out from the sky in its middle.
     """
-    _check(pixels)
     light = _light(pixels, stretch).mean(axis=0)
     sky, noise = _sky(light)
     flux = np.where(_footprint(light - sky), light - sky, 0.0).clip(0)
@@ -103,7 +102,6 @@ def paint(
 
 def redden(pixels: np.ndarray, tau_v: float, stretch: Stretch = SDSS) -> np.ndarray:
     """`pixels` behind an even screen of optical depth `tau_v`: redder and fainter, no lane."""
-    _check(pixels)
     light = _light(pixels, stretch)
     return _show(light * np.exp(-tau_v * _ratios())[:, None, None], stretch)
 
@@ -197,6 +195,7 @@ def _check(pixels):
 
 def _light(pixels, stretch):
     """(3, S, S) float32."""
+    _check(pixels)
     return to_light(np.moveaxis(pixels, -1, 0).astype(np.float32) / 255, stretch)
 
 

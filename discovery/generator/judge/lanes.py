@@ -2,7 +2,7 @@
 
 It sees grey images of equal brightness, so neither reddening nor darkness can decide, and it learns
 from lanes painted with the physics of dust on real early types, never from a generated or simulated
-dusty early type. One network answers twice: is there a lane, and is the galaxy's shape an early type's.
+dusty early type. One network answers twice: is there a lane, and is the shape an early type's.
 """
 
 import hashlib
@@ -92,9 +92,9 @@ class LaneJudge:
         return self.lane_probability(pixels) >= self.threshold
 
     def early_type_probability(self, pixels: np.ndarray) -> np.ndarray:
-        """Probability, early types and others being equally common, of an early type's shape.
+        """Probability of an early type's shape, were these as common as others, float (N,).
 
-        Float (N,) of uint8 (N, S, S, 3); round, in-between and cigar-shaped, with or without a lane.
+        Of uint8 (N, S, S, 3); round, in-between and cigar-shaped ones, with or without a lane.
 
         Raises:
             BadInput: the images are not of the size the judge was made for.
