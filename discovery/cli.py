@@ -311,8 +311,8 @@ def judge_generator_command(
 
     Realism, diversity and consistency, distances in feature space, whether a classifier tells real
     from synthetic, physical structure, memorised training images, the extrapolation to the quarry,
-    curves and figures. [judge] in RUN.toml says of how many images; it takes a quarter of an hour
-    to an hour on two CPU cores, and stopped, goes on where it was.
+    curves and figures. [judge] in RUN.toml says of how many images; it takes about half an
+    hour on two CPU cores, and stopped, goes on where it was.
 
     Writes judge/ in the run's folder: judge.json, tables, figures, and all images it drew. Needs
     the steps ingest and train-generator; with --generator the first alone.

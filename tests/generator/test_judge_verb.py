@@ -106,7 +106,7 @@ def test_synthetic_cutouts_have_the_captions_of_the_real_half(judged):
 
 
 def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
-    rows = pd.DataFrame(told(judged[0])["extrapolation"])
+    rows = pd.DataFrame(told(judged[0])["extrapolation"]["doses"])
     assert rows["weight"].fillna(-1).tolist()[:2] == [0.0, 1.3]
     assert rows["weight"].iloc[-1] is None or np.isnan(rows["weight"].iloc[-1])
     assert set(rows["images"][rows["weight"].notna()]) == {6}

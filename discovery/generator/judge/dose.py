@@ -5,6 +5,7 @@ The generator may never have seen one. Lane and shape are judged on grey images 
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from discovery.evidence.metrics import wilson
 from discovery.files import digest
 from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import ratio_interval
+from discovery.generator.judge.lane_check import judge_the_judge
 from discovery.generator.judge.lanes import (
     CARD,
     LaneJudge,
@@ -23,12 +25,13 @@ from discovery.generator.judge.lanes import (
     train_lane_judge,
 )
 from discovery.generator.judge.real import Images, load_images
-from discovery.generator.judge.tables import write_both
+from discovery.generator.judge.tables import records, write_both
 from discovery.morphology.captions import tags_of
 
 LANE, SMOOTH, DISC = "dust lane", "smooth", "edge-on galaxy"
 USUAL_EARLY_TYPES = 2  # captions, where the run file names none
 MOST_TO_LEARN_FROM = 1500  # of each kind, for the lane judge
+MOST_TO_CHECK = 300  # of each kind: a lane is painted on every early type
 
 
 def laned(caption: str, weight: float) -> str:
@@ -91,14 +94,31 @@ def _of_kind(store: CutoutStore, rows: pd.DataFrame, kind, size: int) -> np.ndar
     return load_images(store, chosen, size).pixels
 
 
-def judge_extrapolation(case: Case, drawn: dict[tuple[str, float], Images]) -> list[dict]:
+def check_lane_judge(case: Case, judge: LaneJudge) -> list[dict]:
+    """What the judge of lanes is worth, on the real cutouts of the case: it never saw them."""
+    plain, *others = (_where(case.real, kind)[:MOST_TO_CHECK] for kind in KINDS)
+    if not len(plain):
+        return []
+    names = ("other shapes without a lane", "discs from the side with a lane")
+    shapes = {name: pixels for name, pixels in zip(names, others, strict=True) if len(pixels)}
+    table = pd.DataFrame([asdict(check) for check in judge_the_judge(judge, plain, {}, shapes)])
+    write_both(table, case.out / "tables" / "lane-judge")
+    return records(table)
+
+
+def _where(images: Images, kind) -> np.ndarray:
+    return images.pixels[[kind(caption) for caption in images.captions]]
+
+
+def judge_extrapolation(
+    case: Case, judge: LaneJudge, drawn: dict[tuple[str, float], Images]
+) -> list[dict]:
     """A row per caption and weight: share with a lane, share that kept its shape, brightness.
 
     Rows of weight None are the real cutouts under the same caption: what the judge says of
     galaxies that have no lane.
     """
-    judge, rng = lane_judge(case), case.rng(5)
-    rows = []
+    rows, rng = [], case.rng(5)
     for (caption, weight), images in drawn.items():
         without = drawn[caption, 0.0].pixels.mean((1, 2, 3))
         bright = ratio_interval(images.pixels.mean((1, 2, 3)), without, rng)

@@ -60,8 +60,6 @@ def show_nearest(case: Case, nearest: Mapping[str, tuple[Nearest, Nearest]], ids
 
 def show_lanes(case: Case, drawn: Mapping[tuple[str, float], Images], rows: list[dict]) -> None:
     """The dose-response curve, and a sheet of each caption and weight: the first 64, unpicked."""
-    if not rows:
-        return
     _save(case, "dose-response", figures.dose_response, rows)
     captions = list(dict.fromkeys(caption for caption, _ in drawn))
     seed = case.config.seed

@@ -57,14 +57,14 @@ def _memory(case: Case) -> dict:
     return said
 
 
-def _extrapolation(case: Case) -> list[dict]:
+def _extrapolation(case: Case) -> dict:
     captions = dose.early_types(case)
     if not captions:
-        return []
-    drawn = dose.draw_doses(case, captions)
-    rows = dose.judge_extrapolation(case, drawn)
+        return {"checked": "the generator cannot be asked for an early type with a dust lane"}
+    drawn, judge = dose.draw_doses(case, captions), dose.lane_judge(case)
+    rows = dose.judge_extrapolation(case, judge, drawn)
     illustrate.show_lanes(case, drawn, rows)
-    return rows
+    return {"doses": rows, "lane_judge": dose.check_lane_judge(case, judge)}
 
 
 def _curves(case: Case, likeness: dict) -> dict:
