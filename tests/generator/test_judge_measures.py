@@ -203,6 +203,21 @@ def test_memorising_is_told_from_drawing_badly():
     assert copied["median_synthetic"] == pytest.approx(0.01 * np.sqrt(6))
 
 
+def test_memory_is_told_from_being_near_to_everything():
+    """A plain image in the middle of the cloud is near to all; a copy to what it copies."""
+    training, held_out = cloud(200, 1), cloud(100, 2)
+    plain = cloud(100, 3) * 0.2
+    copied = training[::2] + 0.01
+    each = [memory.nearer_to_training(x, training, held_out, memory.nearest_by_features)
+            for x in (plain, copied)]  # fmt: skip
+    assert each[0].mean() == pytest.approx(0.5, abs=0.1)
+    assert each[1].mean() > 0.7  # one of the two parts always holds the original, one by chance
+    against_all = memory.nearest_by_features(held_out, training)
+    assert (
+        memory.compare(memory.nearest_by_features(plain, training), against_all)["p_nearer"] < 0.01
+    )
+
+
 def test_the_front_holds_what_nothing_beats():
     points = np.array([[0.9, 0.2], [0.5, 0.5], [0.4, 0.5], [0.2, 0.9], [0.2, 0.9]])
     assert nondominated(points).tolist() == [True, True, False, True, True]

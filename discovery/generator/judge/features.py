@@ -38,23 +38,30 @@ NETWORK = "resnet10t"
 # hundreds. What naming tags does not use of them stays a random projection, which keeps distances.
 WIDTH = 64
 BATCH, RATE, VIEWS = 64, 2e-3, 4
+MOST_TO_SCALE_BY = 2000  # training images
 LEAST_TO_JUDGE = 5  # held-out images with and without a tag, to say how well it is named
 _WEIGHTS, _CARD, _STATE = "model.safetensors", "features.json", "training.safetensors"
 _STATES_EVERY = 50  # steps
 
 
 class TagNetwork(nn.Module):
-    """Features float32 (B, WIDTH) and logits float32 (B, T) of T tags."""
+    """Features float32 (B, WIDTH) and logits float32 (B, T) of T tags.
+
+    `centre` and `spread` (WIDTH,) scale features as they leave: without them FID would be counted
+    in units of the network's last initialisation.
+    """
 
     def __init__(self, tags: int):
         super().__init__()
         self.network = build_network(NETWORK)
         self.narrow = nn.Linear(self.network.head_hidden_size, WIDTH)
         self.tags = nn.Linear(WIDTH, tags)
+        self.register_buffer("centre", torch.zeros(WIDTH))
+        self.register_buffer("spread", torch.ones(WIDTH))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self.narrow(logits_and_embeddings(self.network, images)[1])
-        return features, self.tags(features)
+        return (features - self.centre) / self.spread, self.tags(features)
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,7 @@ def _train(store, rows, card: dict, out: Path, device: torch.device) -> None:
     card = card | {"tags": list(targets.columns), "mean": mean, "std": std}
     state = State(out / _STATE, card["training_digest"])
     network = _fit(pixels, targets.to_numpy(np.float32), card, state, device)
+    _standardise(Features(network.eval(), card, device), pixels[:MOST_TO_SCALE_BY])
     with writing(out / _WEIGHTS) as temporary:
         save_file({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, temporary)
     write_json(out / _CARD, card | {"weights_sha256": sha256_file(out / _WEIGHTS)})
@@ -149,6 +157,13 @@ def _fit(pixels, targets, card: dict, state: State, device: torch.device) -> Tag
         if (step + 1) % _STATES_EVERY == 0:
             state.save(network, no_average, optimizer, step + 1)
     return network
+
+
+def _standardise(features: Features, pixels: np.ndarray) -> None:
+    """Mean 0 and variance 1 of every feature over these training images."""
+    seen = features.look(pixels)[0]
+    features.network.centre.copy_(torch.from_numpy(seen.mean(0)))
+    features.network.spread.copy_(torch.from_numpy(seen.std(0).clip(1e-6)))
 
 
 def _set_rate(optimizer, step: int, steps: int) -> None:

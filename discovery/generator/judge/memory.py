@@ -4,6 +4,7 @@ The distance to the nearest training image says nothing alone: that of held-out 
 many of them, is what an image that was never learnt from has.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,25 @@ def _turns(images):
 
 def _squared(one, other):
     return (one**2).sum(1)[:, None] - 2 * one @ other.T + (other**2).sum(1)
+
+
+def nearer_to_training(
+    synthetic: np.ndarray,
+    training: np.ndarray,
+    held_out: np.ndarray,
+    nearest: Callable[[np.ndarray, np.ndarray], Nearest],
+) -> np.ndarray:
+    """How often a training image is nearer than any held-out one, float (N,); 0.5 by chance.
+
+    Smooth or plain images lie near to everything, which the distance to the training set alone
+    takes for memory. Here the training set is cut into parts as large as the held-out set, and
+    the value of an image is the share of parts with a nearer member (after Meehan et al., arXiv
+    2004.05675, whose test is also between training, held-out and synthetic).
+    """
+    size = min(len(training), len(held_out))
+    unseen = nearest(synthetic, held_out[:size]).distance
+    parts = [training[i : i + size] for i in range(0, len(training) - size + 1, size)]
+    return np.mean([nearest(synthetic, part).distance < unseen for part in parts], axis=0)
 
 
 def compare(synthetic: Nearest, held_out: Nearest) -> dict[str, float]:

@@ -23,6 +23,7 @@ from discovery.generator.judge.real import Images
 from discovery.generator.judge.tables import digest_of, once, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
+SPACES = {"features": memory.nearest_by_features, "pixels": memory.nearest_by_pixels}
 _TRAINING_CHUNK = 1000
 Row = tuple[str, Measured | None, Measured | None]
 
@@ -167,18 +168,23 @@ def judge_memory(case: Case) -> tuple[dict, dict[str, tuple[Nearest, Nearest]], 
         said = "cannot be checked: the run's training cutouts did not teach this generator"
         return {"checked": said}, {}, []
     count = min(len(case.synthetic), len(case.half))
-    sets = [images.first(count).pixels for images in (case.synthetic, case.half)]
-    training = _training(case, ids)
-    found = {
-        "features": tuple(
-            memory.nearest_by_features(case.features.look(x)[0], training[0]) for x in sets
-        ),
-        "pixels": tuple(memory.nearest_by_pixels(memory.small_grey(x), training[1]) for x in sets),
-    }
-    tests = {space: memory.compare(*both) for space, both in found.items()}
+    sets = (case.synthetic.first(count), case.half.first(count), case.real)
+    training = _looks(case, ids)
+    tests, found = {}, {}
+    for space, nearest in SPACES.items():
+        synthetic, held_out, real = (look(case, images.pixels)[space] for images in sets)
+        found[space] = (nearest(synthetic, training[space]), nearest(held_out, training[space]))
+        each = memory.nearer_to_training(synthetic, training[space], real, nearest)
+        share = _flat("nearer_to_training", mean_interval(each, case.rng(7)))
+        tests[space] = memory.compare(*found[space]) | share
     rows = [{"space": space} | test for space, test in tests.items()]
     write_both(pd.DataFrame(rows), case.out / "tables" / "memory")
     return {"checked": f"against {len(ids):,} training images", **tests}, found, ids
+
+
+def look(case: Case, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """What images are compared by, in each of SPACES."""
+    return {"features": case.features.look(pixels)[0], "pixels": memory.small_grey(pixels)}
 
 
 def _training_ids(case: Case) -> list[str]:
@@ -189,13 +195,13 @@ def _training_ids(case: Case) -> list[str]:
     return list(rows["object_id"]) if case.own else []
 
 
-def _training(case: Case, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Features and small grey images of the training set, a chunk of it in memory at a time."""
+def _looks(case: Case, ids: list[str]) -> dict[str, np.ndarray]:
+    """`look` at the training set, a chunk of it in memory at a time."""
     seen = []
     for start in range(0, len(ids), _TRAINING_CHUNK):
-        pixels = load_pixels(case.store, ids[start : start + _TRAINING_CHUNK], case.asking.size)
-        seen.append((case.features.look(pixels)[0], memory.small_grey(pixels)))
-    return tuple(np.concatenate(part) for part in zip(*seen, strict=True))
+        chunk = ids[start : start + _TRAINING_CHUNK]
+        seen.append(look(case, load_pixels(case.store, chunk, case.asking.size)))
+    return {space: np.concatenate([part[space] for part in seen]) for space in SPACES}
 
 
 def _flat(name: str, measured: Measured | None) -> dict:
