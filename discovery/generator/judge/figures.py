@@ -12,14 +12,16 @@ from discovery.evidence.figures import Theme
 MARKERS = "osD^v"
 LINES = ("-", "--", ":", "-.", (0, (6, 1)))
 _INCHES = 3.1  # of one panel
+_TITLE_INCHES = 0.5  # two lines over a sheet
 
 
 def sheet(theme: Theme, title: str, images: np.ndarray, columns: int = 8) -> Figure:
     """Images uint8 (N, S, S, 3) row by row under a title, as they were drawn."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(7.2, 0.9 * rows + 0.4))
-    top = 0.9 * rows / (0.9 * rows + 0.4)
-    figure.text(0.005, 1 - 0.12 / (0.9 * rows + 0.4), title, va="top", fontsize=9, parse_math=False)
+    inches = 0.9 * rows + _TITLE_INCHES
+    figure = Figure(figsize=(7.2, inches))
+    figure.text(0.005, 1 - 0.08 / inches, title, va="top", fontsize=9, parse_math=False)
+    top = 0.9 * rows / inches
     for i, image in enumerate(images):
         place = (i % columns) / columns, top * (1 - (i // columns + 1) / rows)
         axes = figure.add_axes((*place, 0.97 / columns, 0.97 * top / rows))
