@@ -29,9 +29,7 @@ def show_samples(case: Case) -> None:
     """Real cutouts over synthetic ones of the same caption, the first of each, unpicked."""
     usual = Counter(case.half.captions).most_common(PROMPTS_SHOWN)
     rows = [
-        SampleRow(
-            shorten(f"{kind}: {caption}", 78, placeholder=" …"), images.of(caption).pixels[:ABREAST]
-        )
+        SampleRow(_cut(f"{kind}: {caption}"), images.of(caption).pixels[:ABREAST])
         for caption, _ in usual
         for kind, images in (("real", case.half), ("synthetic", case.synthetic))
     ]
@@ -54,8 +52,8 @@ def show_nearest(case: Case, nearest: Mapping[str, tuple[Nearest, Nearest]], ids
         )
         pairs = np.stack((case.synthetic.pixels[closest], there), 1)  # (P, 2, S, S, 3)
         title = (
-            f"the {len(closest)} closest pairs in {space}, of {len(synthetic.distance):,} synthetic "
-            "cutouts:\nright of each its nearest training image"
+            f"the {len(closest)} closest pairs in {space} of {len(synthetic.distance):,} synthetic "
+            "cutouts,\nright of each its nearest training image"
         )
         flat = pairs.reshape(-1, *pairs.shape[2:])
         _save(case, f"nearest-training-{space}", figures.sheet, title, flat)
@@ -69,7 +67,7 @@ def show_lanes(case: Case, drawn: Mapping[tuple[str, float], Images], rows: list
     for (caption, weight), images in drawn.items():
         asked = f"{{dust lane:{weight:g}}}" if weight else "no lane asked"
         shown = images.pixels[:SHEET_IMAGES]
-        title = f"{shorten(caption, 90)}\n{asked}; seed {seed}, the first {len(shown)}, unpicked"
+        title = f"{_cut(caption)}\n{asked}; seed {seed}, the first {len(shown)}, unpicked"
         name = f"sheet-{captions.index(caption)}-lane-{weight:g}-seed-{seed}"
         _save(case, name, figures.sheet, title, shown)
 
@@ -116,6 +114,10 @@ def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
     asked = [settings.guidance, settings.sampler]
     made_from = digest([case.described["digest"], prompt, seed, steps, asked])
     return once(case.out / "measured" / "trajectory.parquet", made_from, make)
+
+
+def _cut(label: str) -> str:
+    return shorten(label, 78, placeholder=" …")
 
 
 def _save(case: Case, name: str, draw, *data) -> None:
