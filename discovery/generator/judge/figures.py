@@ -11,7 +11,7 @@ from discovery.evidence.figures import Theme
 
 MARKERS = "osD^v"
 LINES = ("-", "--", ":", "-.", (0, (6, 1)))
-_INCHES = 3.1  # of one panel
+_INCHES = 3.6  # of one panel
 _TITLE_INCHES = 0.5  # two lines over a sheet
 
 
@@ -57,12 +57,14 @@ def dose_response(theme: Theme, rows: Sequence[Mapping]) -> Figure:
     figure, panels = _panels(2)
     table = pd.DataFrame([row for row in rows if row["weight"] is not None])
     for panel, name, label in zip(
-        panels, ("lane", "early_type"), ("a dust lane", "an early type's shape"), strict=True
+        panels,
+        ("lane", "early_type"),
+        ("share with a dust lane", "share of early types"),
+        strict=True,
     ):
         for look, (caption, part) in zip(_looks(theme), table.groupby("caption"), strict=False):
             _with_bars(panel, part, "weight", name, look, _short(caption))
-        panel.set(xlabel="weight of the dust lane (0: not asked)", ylabel=f"share with {label}")
-        panel.set_ylim(-0.03, 1.03)
+        panel.set(xlabel="weight of the dust lane (0: not asked)", ylabel=label, ylim=(-0.03, 1.03))
     _legend(figure, panels[0])
     return figure
 
@@ -76,7 +78,9 @@ def curve(theme: Theme, table: pd.DataFrame, x: str, best: Mapping[str, float]) 
         if best.get(name) is not None:
             panel.axhline(best[name], color=theme.ink, linestyle=(0, (4, 2)), linewidth=1.2,
                           label="real cutouts")  # fmt: skip
-        panel.set(xlabel=x.replace("_", " "), ylabel=name)
+        panel.set(xlabel=x.replace("_", " "), ylabel=name, xscale="log")
+        panel.set_xticks(table[x], [f"{value:,}" for value in table[x]], fontsize=8)
+        panel.minorticks_off()
     _legend(figure, panels[2])
     return figure
 
@@ -95,7 +99,7 @@ def pareto(theme: Theme, table: pd.DataFrame) -> Figure:
         panel.plot(front["realism"], front["diversity"], color=theme.ink, linewidth=1, zorder=1)
         panel.set(xlabel="realism", ylabel="diversity")
         panel.set_title(_short(caption), fontsize=9)
-    _legend(figure, panels[0])
+    _legend(figure, panels[0], "numbers: weight of the tags")
     return figure
 
 
@@ -158,9 +162,17 @@ def _bars(table: pd.DataFrame, name: str) -> np.ndarray:
     return np.maximum([below, above], 0)  # a bootstrap interval need not hold its estimate
 
 
-def _legend(figure: Figure, panel: Axes) -> None:
+def _legend(figure: Figure, panel: Axes, title: str | None = None) -> None:
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 3))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=min(len(labels), 4 if figure.get_figwidth() > 7 else 2),
+        title=title,
+        alignment="left",
+        title_fontsize=9,
+    )
 
 
 def _short(caption: str) -> str:
