@@ -1,6 +1,7 @@
 """The verbs. They read the command line and hand over; what they do is written elsewhere."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -81,10 +82,28 @@ def _open_run(run_file: Path, runs: Path, device: str = "auto"):
     return Run(config, runs / config.name, run_file, device)
 
 
+def _is_helper(verb: str) -> bool:
+    """Whether `accelerate launch` started this process beside the first one.
+
+    Raises:
+        BadInput: for a verb that processes cannot share.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and verb != "train-generator":
+        raise BadInput(
+            f"several processes were started, and `discovery {verb}` is work for one; share "
+            "train-generator alone: accelerate launch -m discovery train-generator RUN.toml"
+        )
+    return os.environ.get("RANK", "0") != "0"
+
+
 def _take_step(verb: str, run_file: Path, runs: Path, yes: bool, device: str = "auto") -> None:
     from discovery import pipeline
 
+    helps = _is_helper(verb)
     run = _open_run(run_file, runs, device)
+    if helps:
+        pipeline.assist(run, verb)
+        return
     pipeline.walk(run, only=pipeline.steps_of(run, verb), yes=yes)
 
 
@@ -114,6 +133,7 @@ def run_command(
     from discovery import pipeline
     from discovery.report import closing_words
 
+    _is_helper("run")
     run = _open_run(run_file, runs, device)
     if dry_run:
         click.echo(pipeline.describe_plan(run, redo))

@@ -7,6 +7,8 @@ RENDERED = 200.0
 READ = 250.0
 GENERATOR_TRAINED_PX = 65 * 64**2
 GENERATOR_PASSES_PX = 120 * 64**2
+# Work per px against the pixel kind's, from the networks' arithmetic; the larger ones want a GPU.
+GENERATOR_COST = {"pixel": 1.0, "stable-diffusion": 5.0, "ddpm": 4.0}
 DETECTOR_TRAINED = 550.0
 SCORING_PASSES = 1600.0
 
@@ -18,17 +20,17 @@ def expected_seconds(run: Run) -> dict[str, float]:
     rates = {s.name: RENDERED if s.kind == "mock" else READ for s in config.survey}
     total = sum(cutouts.values())
     generator, detector = config.generator, config.detector
+    work_px = GENERATOR_COST[generator.kind] * generator.size**2
     seconds = {
         "ingest": 10 + sum(n / rates[name] for name, n in cutouts.items()),
-        "train-generator": generator.steps * generator.batch * generator.size**2
-        / GENERATOR_TRAINED_PX,
-    }  # fmt: skip
+        "train-generator": generator.steps * generator.batch * work_px / GENERATOR_TRAINED_PX,
+    }
     if config.synthesis is None:
         return seconds
     images = sum(prompt.count for prompt in config.synthesis.wanted)
     passes = images * config.synthesis.steps * (1 if config.synthesis.guidance == 1 else 2)
     return seconds | {
-        "synthesize": passes * generator.size**2 / GENERATOR_PASSES_PX,
+        "synthesize": passes * work_px / GENERATOR_PASSES_PX,
         "train": detector.steps * detector.batch * detector.ensemble / DETECTOR_TRAINED,
         "score": total * detector.ensemble * detector.views / SCORING_PASSES,
         "cluster": 5.0,

@@ -12,7 +12,7 @@ from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
-from discovery.generator.checkpoint import require_start, stated_digest
+from discovery.generator.checkpoint import require_start, start_digest
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
@@ -66,7 +66,7 @@ def steps(run: Run) -> list[Step]:
         Step(
             "train-generator",
             train_generator_step,
-            lambda run: _settings(run, "generator") | {"start": _start_digest(run)},
+            lambda run: _settings(run, "generator") | {"start": start_digest(run.config.generator)},
             ("ingest",),
             lambda run: [run.generator],
         ),
@@ -134,11 +134,6 @@ def _settings(run: Run, *sections: str) -> dict:
     places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
     values = run.config.model_dump(mode="json", exclude=places)
     return {section: values[section] for section in sections}
-
-
-def _start_digest(run: Run) -> str | None:
-    start = run.config.generator.start
-    return None if start == "scratch" else stated_digest(start)
 
 
 def steps_of(run: Run, verb: str) -> list[str]:
@@ -220,6 +215,24 @@ def walk(
         manifest.forget(redone)
         for step in chosen:
             _take(step, plan, run, manifest, current[step.name])
+
+
+def assist(run: Run, name: str) -> None:
+    """Help another process, which walks, with a step that several can share.
+
+    `accelerate launch` starts as many processes as there are GPUs; the first one walks, and the
+    others compute with it and write nothing.
+
+    Raises:
+        BadInput: the run could not succeed, or lacks what the step needs.
+    """
+    plan = steps(run)
+    (step,) = (step for step in plan if step.name == name)
+    validate(run)
+    manifest, current = Manifest(run.folder), entries(plan, run)
+    _check_needs([step], run, manifest, current)
+    if not manifest.is_done(name, current[name]["digest"]):
+        step.act(run)
 
 
 def _redone(plan: Sequence[Step], run: Run, redo: Sequence[str]) -> list[str]:

@@ -12,7 +12,13 @@ from pydantic_core import PydanticUndefined
 
 from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
 from discovery.detector.config import AugmentConfig, DetectorConfig
-from discovery.generator.config import KINDS, PromptCount, PromptSet, SynthesisConfig
+from discovery.generator.config import (
+    KINDS,
+    PromptCount,
+    PromptSet,
+    SynthesisConfig,
+    Training,
+)
 from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
@@ -24,6 +30,7 @@ SECTIONS = {
     **{f'[[survey]] with kind = "{kind}"': survey for kind, survey in SURVEYS.items()},
     "[survey.published]": KnownList,
     "[captions]": CaptionRules,
+    "[generator]": Training,
     **{f'[generator] with kind = "{kind}"': settings for kind, settings in KINDS.items()},
     "[synthesis]": SynthesisConfig,
     "[[synthesis.prompts]]": PromptCount,
@@ -54,7 +61,7 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
             yield name, ... if field.default is MISSING else field.default, meaning
         return
     for name, field in kind.model_fields.items():
-        if name not in _inner_sections(kind):
+        if name not in _inner_sections(kind) | _told_before(kind):
             default = field.get_default(call_default_factory=True)
             yield name, ... if default is PydanticUndefined else default, field.description or ""
 
@@ -64,6 +71,12 @@ def _inner_sections(kind: type) -> set[str]:
         return set(RunConfig.model_fields) - {"name", "seed"}
     lists = {"prompts", "set"} if kind is SynthesisConfig else set()
     return {"augment", "published"} | lists
+
+
+def _told_before(kind: type) -> set[str]:
+    """What every kind of generator has, and this one as it is."""
+    inherits = issubclass(kind, Training) and kind is not Training
+    return set(Training.model_fields) - set(kind.__annotations__) if inherits else set()
 
 
 def _lines(kind: type) -> list[str]:

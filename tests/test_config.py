@@ -41,7 +41,7 @@ def test_a_configuration_is_frozen(tmp_path):
     ("section", "known"),
     [
         ("[detector]", "augment, batch"),
-        ("[generator]", "balance, batch"),
+        ("[generator]", "accumulate, balance, batch"),
         ("[[survey]]", "kind, name, published_elsewhere, quarry_fraction"),
         ("[synthesis]", "batch, guidance"),
         ("[catalogue]", "acknowledgements, acronym"),
@@ -49,7 +49,7 @@ def test_a_configuration_is_frozen(tmp_path):
 )
 def test_an_unknown_key_is_refused_with_those_that_are_known(tmp_path, section, known):
     name = section.strip("[]")
-    with pytest.raises(BadInput, match=rf"{name}.*\.bach: unknown key; known here: {known}"):
+    with pytest.raises(BadInput, match=rf"{name}.*bach: unknown key; known here: {known}"):
         load(tmp_path, TINY.replace(section, f"{section}\nbach = 3", 1))
 
 
@@ -148,6 +148,21 @@ def test_synthesis_and_catalogue_go_together(tmp_path):
 def test_a_kind_of_survey_that_does_not_exist_names_those_that_do(tmp_path):
     with pytest.raises(BadInput, match="'gz2', 'folder', 'mock'"):
         load(tmp_path, TINY.replace('kind = "mock"', 'kind = "mook"'))
+
+
+def test_a_kind_of_generator_that_does_not_exist_names_those_that_do(tmp_path):
+    wrong = TINY.replace("[generator]", '[generator]\nkind = "gan"')
+    with pytest.raises(BadInput, match=r"generator: no such kind of generator; known: pixel, stable"
+                       r"-diffusion, ddpm \(given: 'gan'\)"):  # fmt: skip
+        load(tmp_path, wrong)
+
+
+def test_keys_of_another_kind_of_generator_are_refused(tmp_path):
+    wrong = TINY.replace("[generator]", '[generator]\nkind = "stable-diffusion"')
+    with pytest.raises(BadInput, match=r"generator\.patch: unknown key; known here: accumulate"):
+        load(tmp_path, wrong)
+    with pytest.raises(BadInput, match=r"generator\.classes: missing"):
+        load(tmp_path, TINY.replace("[generator]", '[generator]\nkind = "ddpm"'))
 
 
 def test_variables_stand_for_folders(tmp_path, monkeypatch):

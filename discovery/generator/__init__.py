@@ -1,1 +1,1 @@
-"""A small text-conditioned diffusion model of galaxies: build, train, sample."""
+"""Diffusion models of galaxies, of several kinds: build, train, sample."""

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from discovery.cutouts import CutoutStore, load_pixels
 from discovery.devices import has_bf16
 from discovery.generator.config import Training
 from discovery.generator.drawing import vary_caption
-from discovery.generator.examples import Examples, TurnedPixels
+from discovery.generator.examples import Examples, StoredImages, TurnedPixels
 from discovery.generator.process import Process
 from discovery.morphology.prompts import WeightedTokens
 
@@ -33,6 +34,18 @@ class Generator(ABC):
     kind: ClassVar[str]
     weights: ClassVar[tuple[Path, ...]]
     """Files of weights in a generator's folder, in the order in which the digest takes them."""
+
+    @classmethod
+    def image_size(cls, config: Training, start: "Generator | None") -> int:
+        """Side of the images in px; a network that was built for one keeps it."""
+        return start.config.size if start else config.size
+
+    @classmethod
+    def load_images(
+        cls, store: CutoutStore, object_ids: Sequence[str], config, start
+    ) -> "np.ndarray | StoredImages":
+        """The images to train on, decoded at once or when they are asked for."""
+        return load_pixels(store, object_ids, cls.image_size(config, start))
 
     @classmethod
     @abstractmethod
@@ -125,9 +138,12 @@ class Generator(ABC):
         self.networks().to(device, memory_format=torch.channels_last)
         return self
 
-    def autocast(self) -> torch.autocast:
-        """The arithmetic that `precision` asks for."""
-        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.precision)
-        if self.config.precision == "auto" and has_bf16(self.device):
+    def autocast(self, training: bool = False) -> torch.autocast:
+        """The arithmetic that `precision` asks for; fp16 in training alone, where it was chosen
+        for a device that may not be this one.
+        """
+        wanted = self.config.precision
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16 if training else None}.get(wanted)
+        if kind is None and wanted != "float32" and has_bf16(self.device):
             kind = torch.bfloat16
         return torch.autocast(self.device.type, kind or torch.bfloat16, enabled=kind is not None)

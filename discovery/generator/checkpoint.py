@@ -8,17 +8,19 @@ import pandas as pd
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, sha256_file, write_json
+from discovery.generator import published
 from discovery.generator.base import Generator
 from discovery.generator.config import KINDS, Training, read_config
 from discovery.generator.ddpm import DDPMGenerator
 from discovery.generator.layout import PICKLES
 from discovery.generator.pixel import PixelGenerator
+from discovery.generator.stable_diffusion import StableDiffusionGenerator
 
 SHIPPED = Path(__file__).parent / "weights"
 DESCRIPTION = "generator.json"
 TRAINED_ON = "trained_on.parquet"
 GENERATORS: dict[str, type[Generator]] = {
-    made.kind: made for made in (PixelGenerator, DDPMGenerator)
+    made.kind: made for made in (PixelGenerator, StableDiffusionGenerator, DDPMGenerator)
 }
 _SAYS = "discovery generator"
 
@@ -69,11 +71,16 @@ def known_tags(config: Training) -> dict[str, int]:
 def load_generator(folder: str | Path, device: str = "auto") -> Generator:
     """Read a generator's folder (`shipped`: the one in the package), weights as float32.
 
+    A folder of Stable Diffusion 1.x as others publish it is a generator too.
+
     Raises:
         BadInput: not a generator's folder, pickled weights in it, or files that do not belong
             together, or there is no such device.
     """
     folder = folder_of(folder)
+    if published.is_published(folder):
+        read = StableDiffusionGenerator.read(folder, published.describe(folder))
+        return read.to_device(pick_device(device))
     described = _describe(folder)
     made = GENERATORS[described["config"].get("kind", "pixel")]
     _require_files(folder, made)
@@ -94,7 +101,10 @@ def load_start(config: Training) -> Generator | None:
     """
     if config.start == "scratch":
         return None
-    start = load_generator(config.start, "cpu")
+    if config.kind == StableDiffusionGenerator.kind:
+        start = load_generator(published.fetch(config.start), "cpu")
+    else:
+        start = load_generator(config.start, "cpu")
     if start.kind != config.kind:
         raise BadInput(
             f"start = {config.start!r} is a generator of the kind {start.kind!r}, and the run file "
@@ -110,8 +120,27 @@ def require_start(config: Training) -> None:
     Raises:
         BadInput: as `load_generator`.
     """
-    if config.start != "scratch" and stated_digest(config.start) is None:
+    folder = folder_of(config.start)
+    if config.start == "scratch" or stated_digest(config.start):
+        return
+    if published.is_published(folder):
+        published.require(folder)
+    elif config.kind != StableDiffusionGenerator.kind or not _may_be_on_a_hub(config.start):
         load_generator(config.start)  # says what the folder lacks
+
+
+def _may_be_on_a_hub(start: str) -> bool:
+    return not Path(start).exists() and published.looks_like_hub_id(start)
+
+
+def start_digest(config: Training) -> str | None:
+    """What changes when the generator to start from does; None for one from scratch."""
+    if config.start == "scratch":
+        return None
+    folder = folder_of(config.start)
+    if published.is_published(folder):
+        return published.fingerprint(folder)
+    return stated_digest(config.start)
 
 
 def trained_on(folder: str | Path) -> pd.DataFrame | None:

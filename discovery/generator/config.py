@@ -69,7 +69,9 @@ class Training(_Settings):
         0.998, ge=0, lt=1, description="of the averaged weights that are kept; 0: the last ones are"
     )
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
-        "auto", description="of the networks' arithmetic; auto: bf16 where the device computes it"
+        "auto",
+        description="of the networks' arithmetic; auto: bf16 where the device computes it; fp16 "
+        "is for training alone",
     )
     gradient_checkpointing: bool = Field(
         False, description="compute activations twice instead of keeping them: slower, less memory"

@@ -1,10 +1,13 @@
 """Training images, drawn in any order and turned in any of eight ways."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
+
+from discovery.cutouts import CutoutStore, decode
 
 
 class Examples(Protocol):
@@ -40,3 +43,43 @@ def turned(image: np.ndarray, quarters: int, mirrored: bool) -> np.ndarray:
     """(S, S, C) turned by quarters of a circle, then mirrored left to right or not."""
     image = np.rot90(image, quarters)
     return image[:, ::-1] if mirrored else image
+
+
+class StoredImages:
+    """Cutouts of a store as their survey delivered them, decoded when they are asked for.
+
+    Indexed like uint8 (N, S, S, 3), by a number or a slice.
+    """
+
+    def __init__(self, store: CutoutStore, object_ids: Sequence[str], size: int):
+        self.shape = (len(object_ids), size, size, 3)
+        places = {object_id: i for i, object_id in enumerate(object_ids)}
+        self._kept: list[tuple[bytes, float]] = [(b"", 1.0)] * len(object_ids)
+        for _, shard in store.iter_shards(["object_id", "image", "crop"]):
+            for row in shard.to_pylist():
+                if row["object_id"] in places:
+                    self._kept[places[row["object_id"]]] = (row["image"], row["crop"])
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, rows: int | slice) -> np.ndarray:
+        size = self.shape[1]
+        if isinstance(rows, slice):
+            return np.stack([decode(image, crop, size) for image, crop in self._kept[rows]])
+        image, crop = self._kept[rows]
+        return decode(image, crop, size)
+
+    def digest(self) -> str:
+        """SHA-256 of what is kept and how it is cut."""
+        seen = hashlib.sha256()
+        for image, crop in self._kept:
+            seen.update(hashlib.sha256(image).digest() + f"{crop}".encode())
+        return seen.hexdigest()
+
+
+def digest_of(images: "np.ndarray | StoredImages") -> str:
+    """SHA-256 of the images that a training is shown."""
+    if isinstance(images, StoredImages):
+        return images.digest()
+    return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()

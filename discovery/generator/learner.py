@@ -82,7 +82,7 @@ class Learner:
 
     def _loss(self, x, tokens, time, noise) -> torch.Tensor:
         process = self.generator.process
-        with self.generator.autocast():
+        with self.generator.autocast(training=True):
             told = self.generator.condition(tokens)
             predicted = self.generator.predict(process.noised(x, noise, time), time, told)
         return nn.functional.mse_loss(predicted, process.target(x, noise, time))
@@ -166,7 +166,8 @@ class Learner:
             for name, tensor in self._tensors().items():
                 tensor.data.copy_(state.get_tensor(name))
         self.scaler.load_state_dict(json.loads(told["scaler"]))
-        say(f"  generator: goes on at step {int(told['step']):,} of {self.config.steps:,}")
+        if self.processes.is_main_process:
+            say(f"  generator: goes on at step {int(told['step']):,} of {self.config.steps:,}")
         return int(told["step"])
 
     def _tensors(self) -> dict[str, torch.Tensor]:

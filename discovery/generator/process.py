@@ -26,6 +26,8 @@ _DIFFUSION_SAMPLERS = {
     "ddpm": DDPMScheduler,
 }
 
+_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # diffusers' word and ours
+
 
 def _over_images(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return values.to(x.device)[:, None, None, None]  # (B,) → (B, 1, 1, 1)
@@ -94,6 +96,29 @@ class Diffusion:
     time_scale = 1.0
     default_sampler = "ddim"
 
+    @classmethod
+    def from_diffusers(cls, config: dict[str, Any]) -> "Diffusion":
+        """The process that a scheduler_config.json of diffusers describes.
+
+        Raises:
+            BadInput: it describes another kind of schedule or prediction.
+        """
+        schedule, said = config.get("beta_schedule"), config.get("prediction_type", "epsilon")
+        if schedule not in ("linear", "scaled_linear") or said not in _PREDICTIONS:
+            raise BadInput(
+                f"the scheduler has beta_schedule = {schedule!r} and prediction_type = {said!r}; "
+                "a generator can have 'linear' or 'scaled_linear', and "
+                f"{' or '.join(map(repr, _PREDICTIONS))}."
+            )
+        return cls(
+            beta_start=config["beta_start"],
+            beta_end=config["beta_end"],
+            beta_schedule=schedule,
+            steps=config["num_train_timesteps"],
+            prediction=_PREDICTIONS[said],
+            zero_terminal_snr=bool(config.get("rescale_betas_zero_snr")),
+        )
+
     @cached_property
     def betas(self) -> np.ndarray:
         """Variance added in each step, float64 (steps,)."""
@@ -161,7 +186,7 @@ class Diffusion:
         return {
             **(known if self.shift == 1 else shifted),
             "num_train_timesteps": self.steps,
-            "prediction_type": {"epsilon": "epsilon", "v": "v_prediction"}[self.prediction],
+            "prediction_type": {v: k for k, v in _PREDICTIONS.items()}[self.prediction],
             "rescale_betas_zero_snr": self.zero_terminal_snr,
             "timestep_spacing": "trailing",
             "steps_offset": 1,  # read by other spacings only, but plain diffusers wants it said

@@ -125,13 +125,14 @@ def _walk(
     noise = torch.stack([torch.randn(*generator.shape, generator=rng) for rng in rngs])
     with generator.autocast():
         told = _told(generator, prompts, negative, course.guidance)
-        x, times = _begin(generator, scheduler, noise.to(generator.device), reference, course)
-        for time in times:
-            seen = _as_noised(scheduler, x, time)
-            moment = (time / process.time_scale).expand(len(x))
+    x, times = _begin(generator, scheduler, noise.to(generator.device), reference, course)
+    for time in times:
+        seen = _as_noised(scheduler, x, time)
+        moment = (time / process.time_scale).expand(len(x))
+        with generator.autocast():
             said = _guided(generator, seen, moment, told, course)
-            x = _step(scheduler, said, time, x, rngs)
-            yield _Moment(seen, process.clean(seen, said, moment), x)
+        x = scheduler.step(said, time, x, generator=rngs).prev_sample
+        yield _Moment(seen, process.clean(seen, said, moment), x)
 
 
 def _begin(generator: Generator, scheduler, noise, reference, course: _Course):
@@ -152,10 +153,6 @@ def _begin(generator: Generator, scheduler, noise, reference, course: _Course):
 def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     scale = getattr(scheduler, "scale_model_input", None)  # a flow's needs none
     return scale(x, time) if scale else x
-
-
-def _step(scheduler, said, time, x, rngs) -> torch.Tensor:
-    return scheduler.step(said, time, x, generator=rngs).prev_sample
 
 
 def _told(generator: Generator, prompts: Sequence[str], negative, guidance: float) -> Any:

@@ -1,6 +1,5 @@
 """Train a generator, of whatever kind, on cutouts and their captions."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import torch
 from accelerate import PartialState
 
-from discovery.cutouts import CutoutStore, load_pixels
+from discovery.cutouts import CutoutStore
 from discovery.cutouts.store import write_table
 from discovery.devices import pick_device
 from discovery.errors import BadInput
@@ -18,6 +17,7 @@ from discovery.files import digest, read_json
 from discovery.generator import checkpoint
 from discovery.generator.base import Generator
 from discovery.generator.config import Training
+from discovery.generator.examples import StoredImages, digest_of
 from discovery.generator.learner import Learner, check_parts
 from discovery.progress import track
 
@@ -40,13 +40,13 @@ def run(store: CutoutStore, config: Training, out: Path, device: str = "auto") -
             "caption_column and what they say with captions, in its [[survey]] of the run file."
         )
     start = checkpoint.load_start(config)
-    size = start.config.size if start else config.size
-    pixels = load_pixels(store, list(rows["object_id"]), size)
+    made = checkpoint.GENERATORS[config.kind]
+    pixels = made.load_images(store, list(rows["object_id"]), config, start)
     return train_generator(pixels, list(rows["caption"]), config, out, device, rows[SEEN])
 
 
 def train_generator(
-    pixels: np.ndarray,
+    pixels: np.ndarray | StoredImages,
     captions: Sequence[str],
     config: Training,
     out: Path,
@@ -81,9 +81,10 @@ def train_generator(
     training = _training_digest(pixels, captions, config, start)
     if _is_finished(out, training):
         return out
-    _check(pixels, captions, start.config.size if start else config.size)
+    made = checkpoint.GENERATORS[config.kind]
+    _check(pixels, captions, made.image_size(config, start))
     processes.wait_for_everyone()
-    generator = checkpoint.GENERATORS[config.kind].begin(config, pixels, captions, start)
+    generator = made.begin(config, pixels, captions, start)
     generator = generator.to_device(device)
     learner = Learner(generator, config, generator.examples(pixels, out), captions, processes)
     extra = {"training": training, "images": len(captions),
@@ -133,9 +134,8 @@ def _keep_seen(seen: pd.DataFrame | None, config: Training, out: Path) -> None:
 
 
 def _training_digest(pixels, captions, config: Training, start: Generator | None) -> str:
-    shown = hashlib.sha256(np.ascontiguousarray(pixels)).hexdigest()
     settings = config.model_dump(mode="json", exclude={"start", "checkpoint_every"})
-    return digest([shown, list(captions), settings, start.digest if start else None])
+    return digest([digest_of(pixels), list(captions), settings, start.digest if start else None])
 
 
 def _is_finished(out: Path, training: str) -> bool:

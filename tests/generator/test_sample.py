@@ -124,3 +124,112 @@ def test_channels_fold_into_the_size_and_back(folder):
     generator = load_generator(folder)
     pixels = np.random.default_rng(1).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
     np.testing.assert_array_equal(generator.decode(generator.encode(pixels)), pixels)
+
+
+@pytest.fixture(scope="module")
+def diffusion(tmp_path_factory):
+    """A generator that predicts v; its network knows nothing."""
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 3), dtype=np.uint8)
+    config = PixelConfig(
+        size=16, channels=(8, 16), text_width=16, steps=1, batch=4, objective="v",
+        precision="float32",
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("v") / "generator"
+    return load_generator(train_generator(pixels, CAPTIONS, config, out, "cpu"), "cpu")
+
+
+def test_a_prompt_that_leads_away_from_itself_leads_nowhere(folder):
+    """free + g (asked - free) is `asked` for any g where both are the same."""
+    generator = load_generator(folder, "cpu")
+    prompt = ["mock, smooth"]
+    alone = sample.draw(generator, prompt, [3], 2, 1.0).astype(int)
+    led = sample.draw(generator, prompt, [3], 2, 7.0, negative=prompt).astype(int)
+    away = sample.draw(generator, prompt, [3], 2, 7.0, negative=["mock, dust lane"]).astype(int)
+    assert np.abs(led - alone).max() <= 4  # bf16
+    assert np.abs(away - alone).max() > 4
+
+
+def test_guidance_keeps_the_contrast_that_it_is_told_to():
+    """Lin et al., eq. 15 and 16: the standard deviation of the caption's own prediction."""
+    rng = torch.Generator().manual_seed(0)
+    guided, asked = (torch.randn(2, 3, 8, 8, generator=rng) * s for s in (5.0, 2.0))
+    whole = sample._rescaled(guided, asked, 1.0)
+    torch.testing.assert_close(whole.flatten(1).std(1), asked.flatten(1).std(1))
+    half = sample._rescaled(guided, asked, 0.5)
+    torch.testing.assert_close(half, (whole + guided) / 2)
+    assert sample._rescaled(guided, asked, 0.0) is guided
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "euler-ancestral"])
+def test_a_reference_with_little_noise_stays_what_it_is(diffusion, sampler):
+    real = np.random.default_rng(2).integers(40, 200, (2, 16, 16, 3), dtype=np.uint8)
+    prompts, seeds = ["mock, smooth"] * 2, [1, 2]
+
+    def drawn(strength):
+        made = sample.draw(
+            diffusion, prompts, seeds, 200, 1.0, reference=real, strength=strength, sampler=sampler
+        )
+        return np.abs(made.astype(int) - real).mean()
+
+    assert drawn(0.005) < 10  # one step of 200
+    assert drawn(1.0) > 40
+
+
+def test_all_the_noise_of_zero_terminal_snr_leaves_nothing_of_the_reference(diffusion):
+    bright = np.full((1, 16, 16, 3), 250, np.uint8)
+    made = [
+        sample.draw(diffusion, ["mock, smooth"], [1], 4, 1.0, reference=image, sampler="ddim")
+        for image in (bright, None)
+    ]
+    np.testing.assert_array_equal(*made)
+
+
+def test_a_row_says_which_real_cutout_it_started_from(folder, tmp_path):
+    from discovery.cutouts import write_shard
+
+    encoded = io.BytesIO()
+    Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)).save(encoded, "PNG")
+    row = {"image": encoded.getvalue(), "crop": 1.0, "survey": "mock", "split": "train"}
+    told = [("a", "mock, smooth", "train"), ("b", None, "train"), ("c", "mock, smooth", "search"),
+            ("d", "mock, dust lane", "train")]  # fmt: skip
+    rows = [row | {"object_id": i, "caption": c, "split": s} for i, c, s in told]
+    write_shard(rows, tmp_path / "real/00000.parquet")
+    config = wanted(("mock, smooth", 12), reference="real", strength=0.5, guidance_rescale=0.5)
+    store = CutoutStore(
+        sample.run(folder, config, tmp_path / "out", "cpu", CutoutStore(tmp_path / "real"))
+    )
+    made = store.table()
+    assert set(made["reference"]) == {"a", "d"}
+    assert set(made["strength"]) == {0.5}
+    assert set(made["sampler"]) == {"euler"}
+    assert set(made["negative"]) == {""}
+    assert set(made["guidance_rescale"]) == {0.5}
+    with pytest.raises(BadInput, match=r"there are none; take this step in a run"):
+        sample.run(folder, config, tmp_path / "none", "cpu")
+
+
+def test_a_trajectory_ends_in_the_image_that_is_drawn(diffusion):
+    seen = sample.trajectory(diffusion, "mock, smooth", seed=4, steps=20, every=5)
+    assert seen.steps == (20, 15, 10, 5, 1)
+    assert seen.clean.shape == seen.noised.shape == (5, 16, 16, 3)
+    drawn = sample.draw(diffusion, ["mock, smooth"], [4], 20, 1.0)
+    np.testing.assert_array_equal(seen.clean[-1], drawn[0])  # DDIM's last step takes it whole
+    noise = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(4))
+    np.testing.assert_array_equal(seen.noised[0], diffusion.decode(noise[None])[0])
+
+
+def test_a_set_of_prompts_comes_with_the_package():
+    config = SynthesisConfig(set={"name": "galaxysd", "count": 3, "tag": "mock"})
+    prompts = [wanted.prompt for wanted in config.wanted]
+    assert len(prompts) == 17  # A to P; of D-ETG's two the second is K
+    assert "mock, in-between round galaxy, {dust lane:1.3}" in prompts
+    assert {w.prompt for w in config.wanted if w.label} == {
+        "mock, in-between round galaxy, {dust lane:1.3}",
+        "mock, {completely round:1.3} galaxy, {dust lane:1.3}",
+    }
+    with pytest.raises(ValidationError, match="no such set of prompts; known: galaxysd"):
+        SynthesisConfig(set={"name": "galaxy", "count": 3})
+    with pytest.raises(ValidationError, match=r"nothing is asked for; give \[\[synthesis"):
+        SynthesisConfig()
+    with pytest.raises(ValidationError, match="strength is of a reference"):
+        wanted(("mock, smooth", 1), strength=0.5)

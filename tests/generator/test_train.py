@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -5,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
@@ -13,7 +15,7 @@ from transformers import CLIPTextModel
 
 from discovery.errors import BadInput
 from discovery.files import read_json
-from discovery.generator.checkpoint import load_generator
+from discovery.generator.checkpoint import load_generator, trained_on
 from discovery.generator.config import PixelConfig
 from discovery.generator.drawing import draw_weights, vary_caption
 from discovery.generator.examples import turn
@@ -260,3 +262,103 @@ def test_all_eight_orientations_occur():
     rng = np.random.default_rng(0)
     seen = {turn(image, rng).tobytes() for _ in range(200)}
     assert len(seen) == 8
+
+
+def test_an_image_without_caption_is_refused(tmp_path):
+    captions = [*CAPTIONS[:15], None]
+    with pytest.raises(BadInput, match=r"image 15 has no caption, as 1 of 16 have none.*tags"):
+        train_generator(bars_and_discs(), captions, TINY, tmp_path)
+
+
+def seen(*ids):
+    return pd.DataFrame({"object_id": ids, "galaxy": [f"g{i}" for i in ids], "sha256": "0" * 64})
+
+
+def test_what_taught_it_is_written_down_with_what_taught_its_start(tmp_path):
+    one = TINY.model_copy(update={"steps": 1})
+    first, second, third = (tmp_path / name for name in "abc")
+    train_generator(bars_and_discs(), CAPTIONS, one, first, "cpu", seen("1", "2"))
+    then = one.model_copy(update={"start": str(first)})
+    train_generator(bars_and_discs(), CAPTIONS, then, second, "cpu", seen("2", "3"))
+    assert list(trained_on(second)["object_id"].sort_values()) == ["1", "2", "3"]
+    assert list(trained_on(second).columns) == ["object_id", "galaxy", "sha256"]
+    train_generator(bars_and_discs(), CAPTIONS, one, third, "cpu")
+    assert trained_on(third) is None
+
+
+def test_without_an_average_the_last_weights_are_kept(tmp_path):
+    def ended(decay, name):
+        config = TINY.model_copy(update={"ema_decay": decay})
+        return train_generator(bars_and_discs(), CAPTIONS, config, tmp_path / name, "cpu")
+
+    last, averaged = (weights_of(ended(decay, str(decay))) for decay in (0.0, 0.9))
+    # The first step's decay is (0 + 1) / (0 + 10): an average that forgets at once is the weights.
+    forgetful = weights_of(ended(1e-9, "forgetful"))
+    for name, state in last.items():
+        for key, tensor in state.items():
+            torch.testing.assert_close(tensor, forgetful[name][key])
+    assert any(
+        not torch.equal(last[name][key], averaged[name][key]) for name in last for key in last[name]
+    )
+
+
+@pytest.mark.parametrize("objective", ["v", "epsilon"])
+def test_other_objectives_are_learnt_and_kept(tmp_path, objective):
+    config = TINY.model_copy(update={"objective": objective, "steps": 1})
+    out = train_generator(bars_and_discs(), CAPTIONS, config, tmp_path / "a", "cpu")
+    made = load_generator(out, "cpu")
+    assert made.process.prediction == objective
+    assert made.process.zero_terminal_snr == (objective == "v")
+    tuned = TINY.model_copy(update={"start": str(out), "steps": 1})
+    again = train_generator(bars_and_discs(), CAPTIONS, tuned, tmp_path / "b", "cpu")
+    assert load_generator(again, "cpu").process == made.process
+
+
+def test_fp16_scales_its_loss_and_goes_on_with_the_scale(tmp_path, monkeypatch):
+    """Gradients of half precision vanish unless the loss is scaled."""
+    from safetensors import safe_open
+
+    from discovery.generator import train
+
+    half = TINY.model_copy(update={"precision": "fp16", "steps": 2})
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            train.checkpoint, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train_generator(bars_and_discs(), CAPTIONS, half, tmp_path, "cpu")
+    with safe_open(tmp_path / "training.safetensors", "pt") as state:
+        told = state.metadata()
+        assert all(torch.isfinite(state.get_tensor(name)).all() for name in state.keys())  # noqa: SIM118  # no dictionary
+    assert json.loads(told["scaler"])["scale"] >= 1024
+    train_generator(bars_and_discs(), CAPTIONS, half, tmp_path, "cpu")
+    assert load_generator(tmp_path, "cpu").digest
+
+
+def test_a_generator_of_another_kind_or_none_is_refused(trained, tmp_path):
+    import shutil
+
+    from discovery.generator.config import DDPMConfig
+
+    foreign, detector = shutil.copytree(trained, tmp_path / "foreign"), tmp_path / "detector"
+    said = read_json(foreign / "generator.json")
+    said["config"]["kind"] = "vae"
+    (foreign / "generator.json").write_text(json.dumps(said))
+    with pytest.raises(BadInput, match=r"of the kind 'vae'.*one of pixel, stable-diffusion, ddpm"):
+        load_generator(foreign)
+    detector.mkdir()
+    (detector / "detector.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"lacks generator\.json\. It is a detector's\. Name"):
+        load_generator(detector)
+    ddpm = DDPMConfig(
+        kind="ddpm", size=16, channels=(8, 16), steps=1, batch=2, classes={"all": "mock"}
+    )
+    made = train_generator(bars_and_discs(), CAPTIONS, ddpm, tmp_path / "ddpm", "cpu")
+    wrong = TINY.model_copy(update={"start": str(made)})
+    with pytest.raises(BadInput, match=r"of the kind 'ddpm', and the run file asks .*'pixel'; giv"):
+        train_generator(bars_and_discs(), CAPTIONS, wrong, tmp_path / "out", "cpu")
+
+
+def test_snapshots_beyond_the_last_step_are_refused():
+    with pytest.raises(ValueError, match="snapshots names step 9; steps go from 1 to 6"):
+        PixelConfig(steps=6, snapshots=(3, 9))

@@ -124,6 +124,7 @@ def open_case(run: Run, generator: Path | None) -> Case:
     rows = rows_to_judge(store, config.split)
     seen = trained_on(folder)
     leak = refuse_leak(rows, seen, [s.name for s in run.config.survey if s.kind == "mock"])
+    leak += _of_the_start(described, seen)
     known = rows[[reads(loaded, caption) for caption in rows["caption"]]]
     _refuse_strange(known, rows, described)
     shared, out = _folders(run, generator, described)
@@ -147,6 +148,12 @@ def open_case(run: Run, generator: Path | None) -> Case:
         shared=shared,
         out=out,
     )
+
+
+def _of_the_start(described: dict, seen: pd.DataFrame | None) -> str:
+    started = described.get("started_from") and seen is not None
+    alone = started and len(seen) <= described["images"]
+    return "; what taught the generator that it started from is not listed" if alone else ""
 
 
 def reads(generator: Generator, prompt: str) -> bool:

@@ -1,0 +1,129 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+
+from discovery.errors import BadInput
+from discovery.generator.process import Diffusion, Flow, zero_terminal
+
+STABLE = Diffusion(0.00085, 0.012, "scaled_linear")
+
+
+def images(seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return [torch.randn(3, 2, 4, 4, generator=rng) for _ in range(2)]
+
+
+def test_noise_is_added_as_diffusers_does():
+    (x, noise), times = images(), torch.tensor([0, 400, 999])
+    theirs = DDPMScheduler(beta_start=1e-4, beta_end=0.02, num_train_timesteps=1000)
+    torch.testing.assert_close(
+        Diffusion().noised(x, noise, times), theirs.add_noise(x, noise, times)
+    )
+
+
+def test_v_is_the_velocity_of_the_angle():
+    """v = d x_φ / d φ with x_φ = cos φ x + sin φ ε (Salimans & Ho, appendix D), by difference."""
+    (x, noise), times = images(), torch.tensor([10, 400, 990])
+    process = Diffusion(prediction="v")
+    angle = torch.acos(process.alphas_bar[times].double().sqrt())[:, None, None, None]
+    h = 1e-5
+    ahead, behind = (
+        torch.cos(angle + d) * x.double() + torch.sin(angle + d) * noise.double() for d in (h, -h)
+    )
+    torch.testing.assert_close(
+        process.target(x, noise, times).double(), (ahead - behind) / (2 * h), atol=1e-5, rtol=1e-5
+    )
+    theirs = DDPMScheduler(beta_start=1e-4, beta_end=0.02).get_velocity(x, noise, times)
+    torch.testing.assert_close(process.target(x, noise, times), theirs)
+
+
+def test_epsilon_is_the_noise_and_a_flow_ends_in_it():
+    x, noise = images()
+    assert torch.equal(Diffusion().target(x, noise, torch.tensor([1, 2, 3])), noise)
+    ends = torch.tensor([0.0, 0.5, 1.0])
+    noised = Flow().noised(x, noise, ends)
+    torch.testing.assert_close(noised[0], x[0])
+    torch.testing.assert_close(noised[1], (x[1] + noise[1]) / 2)
+    torch.testing.assert_close(noised[2], noise[2])
+
+
+@pytest.mark.parametrize(
+    ("process", "times"),
+    [
+        (Flow(4.0), torch.tensor([0.1, 0.5, 0.9])),
+        (Diffusion(), torch.tensor([3, 500, 900])),
+        (Diffusion(prediction="v", zero_terminal_snr=True), torch.tensor([3, 500, 999])),
+    ],
+)
+def test_a_perfect_prediction_means_the_image(process, times):
+    x, noise = images()
+    said = process.target(x, noise, times)
+    seen = process.noised(x, noise, times)
+    torch.testing.assert_close(process.clean(seen, said, times), x, atol=1e-3, rtol=1e-3)
+
+
+def test_zero_terminal_snr_is_that_of_lin_et_al():
+    betas = STABLE.betas
+    stretched = zero_terminal(betas)
+    bar, before = np.cumprod(1 - stretched), np.cumprod(1 - betas)
+    assert bar[-1] == 0
+    assert bar[0] == pytest.approx(before[0], rel=1e-12)
+    theirs = rescale_zero_terminal_snr(torch.from_numpy(betas)).numpy()
+    np.testing.assert_allclose(stretched, theirs, atol=1e-9)
+    # √ᾱ in the middle, by algorithm 1 in words: subtract the last, scale to the first
+    first, middle, last = (math.sqrt(before[i]) for i in (0, 500, -1))
+    assert math.sqrt(bar[500]) == pytest.approx((middle - last) * first / (first - last))
+    assert before[-1] == pytest.approx(0.0047, abs=1e-4)  # what Stable Diffusion leaves
+
+
+def test_a_shift_multiplies_the_noise_to_signal_ratio_as_in_a_flow():
+    plain, shifted = (Diffusion(shift=s).alphas_bar[:900].double() for s in (1.0, 4.0))
+    ratio = ((1 - shifted) / shifted).sqrt() / ((1 - plain) / plain).sqrt()
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 4.0), rtol=2e-3, atol=0)
+    sigma = torch.tensor([0.3])
+    moved = Flow(4.0).noised(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), sigma)
+    assert moved.item() == pytest.approx(0.3)  # a time is where it is; only draws are shifted
+    draws = [Flow(s).draw_times(1000, torch.Generator().manual_seed(1)) for s in (1.0, 4.0)]
+    ratio = (draws[1] / (1 - draws[1])) / (draws[0] / (1 - draws[0]))
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 4.0), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "euler-ancestral"])
+def test_samplers_have_our_schedule_and_begin_at_its_end(sampler):
+    for process in (STABLE, Diffusion(prediction="v", zero_terminal_snr=True, shift=2.0)):
+        scheduler = process.scheduler(sampler)
+        ours = process.alphas_bar.clone()
+        if sampler == "euler-ancestral" and process.zero_terminal_snr:
+            ours[-1] = 2**-24  # its sigma would be infinite
+        torch.testing.assert_close(scheduler.alphas_cumprod, ours, atol=2e-5, rtol=1e-3)
+        scheduler.set_timesteps(10)
+        assert scheduler.timesteps[0] == 999
+
+
+def test_training_times_cover_the_schedule_evenly():
+    times = Diffusion().draw_times(20_000, torch.Generator().manual_seed(0))
+    assert (int(times.min()), int(times.max())) == (0, 999)
+    assert times.double().mean().item() == pytest.approx(499.5, abs=3 * 288.7 / math.sqrt(20_000))
+
+
+def test_a_sampler_of_the_other_process_is_refused():
+    with pytest.raises(BadInput, match=r"'ddim' is for diffusion; this generator is a flow"):
+        Flow().scheduler("ddim")
+    with pytest.raises(BadInput, match=r"'euler' is for a flow.*euler-ancestral, ddim, ddpm"):
+        Diffusion().scheduler("euler")
+
+
+def test_a_schedule_of_diffusers_is_taken_over():
+    theirs = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type="v_prediction", rescale_betas_zero_snr=True,
+    )  # fmt: skip
+    ours = Diffusion.from_diffusers(theirs.config)
+    assert (ours.prediction, ours.zero_terminal_snr) == ("v", True)
+    torch.testing.assert_close(ours.alphas_bar, theirs.alphas_cumprod, atol=1e-5, rtol=1e-3)
+    with pytest.raises(BadInput, match=r"'squaredcos_cap_v2'.*'linear' or 'scaled_linear'"):
+        Diffusion.from_diffusers(theirs.config | {"beta_schedule": "squaredcos_cap_v2"})
