@@ -185,6 +185,12 @@ def test_a_caption_for_a_front_that_no_real_cutout_has(judged):
     assert "[judge] prompts names 'mock, ring', a caption of 0 of the real cutouts" in said.output
 
 
-def test_measurements_are_parquet(judged):
-    folder = judged[0].folder / "judge/measured"
-    assert len(pq.read_table(folder / "synthetic/00000.parquet")) == 20
+def test_measurements_are_one_table_by_image(judged):
+    table = pq.read_table(judged[0].folder / "judge/measured/images.parquet").to_pandas()
+    assert table.groupby("set").size().to_dict() == {
+        "half": 20, "other half": 20, "synthetic": 20,
+    }  # fmt: skip
+    assert table["object_id"].is_unique
+    measured = table[table["reason"] == ""]
+    assert len(measured) > 30
+    assert measured["half_light_radius_px"].between(1, 40).all()

@@ -1,10 +1,12 @@
 """What a generator is judged on."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from discovery.morphology.prompts import parse
+
+Guidance = Annotated[float, Field(ge=1, le=30)]
 
 
 class JudgeConfig(BaseModel):
@@ -27,9 +29,7 @@ class JudgeConfig(BaseModel):
     steps: PositiveInt | None = Field(
         None, description="sampling steps; left out, those of [synthesis]"
     )
-    guidance: float | None = Field(
-        None, ge=1, le=30, description="guidance; left out, that of [synthesis]"
-    )
+    guidance: Guidance | None = Field(None, description="guidance; left out, that of [synthesis]")
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
         600,
@@ -43,13 +43,17 @@ class JudgeConfig(BaseModel):
         "frequent smooth captions",
     )
     lane_weights: tuple[PositiveFloat, ...] = Field(
-        (0.5, 0.75, 1.0, 1.3, 1.6), description="weights of the lane, for the dose-response curve"
+        (0.5, 0.75, 1.0, 1.3, 1.6),
+        min_length=1,
+        description="weights of the lane, for the dose-response curve",
     )
     lane_images: int = Field(
         128, ge=1, description="images of each early type at each weight of the lane, and without"
     )
     sampling_steps: tuple[PositiveInt, ...] = Field(
-        (4, 6, 8, 12, 20, 35, 50), description="numbers of steps to compare, for the knee"
+        (4, 6, 8, 12, 20, 35, 50),
+        min_length=1,
+        description="numbers of steps to compare, for the knee",
     )
     curve_images: int = Field(256, ge=20, description="images at each point of a curve")
     trajectory_steps: int = Field(
@@ -60,11 +64,13 @@ class JudgeConfig(BaseModel):
         description="captions for the Pareto fronts, of 20 real cutouts at least; left out, the "
         "three most frequent",
     )
-    guidances: tuple[float, ...] = Field(
-        (1.0, 2.5, 5.0, 8.0), description="guidances to compare on the Pareto fronts"
+    guidances: tuple[Guidance, ...] = Field(
+        (1.0, 2.5, 5.0, 8.0), min_length=1, description="guidances to compare on the Pareto fronts"
     )
     weights: tuple[PositiveFloat, ...] = Field(
-        (0.75, 1.0, 1.6), description="weights of a prompt's tags to compare on the Pareto fronts"
+        (0.75, 1.0, 1.6),
+        min_length=1,
+        description="weights of a prompt's tags to compare on the Pareto fronts",
     )
     front_images: int = Field(
         64, ge=8, description="images of each prompt at each point of a Pareto front"

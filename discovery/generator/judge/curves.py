@@ -14,7 +14,7 @@ from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import distances, measures
 from discovery.generator.judge.case import Case, reads
-from discovery.generator.judge.intervals import Measured, set_interval
+from discovery.generator.judge.intervals import columns, set_interval
 from discovery.generator.judge.real import LEAST, Images
 from discovery.generator.judge.tables import once, write_both
 from discovery.morphology.prompts import plain_text
@@ -25,22 +25,23 @@ TIMED_IMAGES = 16
 _REPLICATES = 100
 
 
-def measure_point(case: Case, drawn: Images, real: Images) -> dict[str, float]:
-    """The MEASURES of these images against `real`, each with `_low` and `_high`."""
-    rng, looked = case.rng(6), case.features.look(drawn.pixels)
-    features, captions = case.features.look(real.pixels)[0], [plain_text(c) for c in drawn.captions]
+def three_measures(case: Case, drawn: Images, real: Images) -> dict[str, float]:
+    """Realism, diversity and consistency against `real`, each with `_low` and `_high`."""
+    rng, (features, probabilities) = case.rng(6), case.features.look(drawn.pixels)
+    known, captions = case.features.look(real.pixels)[0], [plain_text(c) for c in drawn.captions]
     found = {
-        "realism": measures.realism(features, looked[0], rng),
-        "diversity": measures.diversity(features, real.captions, looked[0], captions, rng),
-        "consistency": measures.consistency(looked[1], case.features.tags, captions, rng),
-        "FID": set_interval(distances.frechet, (features, looked[0]), rng, _REPLICATES),
+        "realism": measures.realism(known, features, rng),
+        "diversity": measures.diversity(known, real.captions, features, captions, rng),
+        "consistency": measures.consistency(probabilities, case.features.tags, captions, rng),
     }
-    return {key: value for name in MEASURES for key, value in _flat(name, found[name]).items()}
+    return {key: value for name in found for key, value in columns(name, found[name]).items()}
 
 
-def _flat(name: str, measured: Measured | None) -> dict[str, float]:
-    known = measured or Measured(np.nan, np.nan, np.nan)
-    return {name: known.value, f"{name}_low": known.low, f"{name}_high": known.high}
+def measure_point(case: Case, drawn: Images, real: Images) -> dict[str, float]:
+    """`three_measures`, and FID."""
+    sets = [case.features.look(images.pixels)[0] for images in (real, drawn)]
+    distance = set_interval(distances.frechet, sets, case.rng(6), _REPLICATES)
+    return three_measures(case, drawn, real) | columns("FID", distance)
 
 
 def _points(case: Case) -> Mapping[str, int]:
@@ -116,7 +117,7 @@ def fronts(case: Case, captions: Sequence[str]) -> pd.DataFrame:
         asking = case.asking.sampled(guidance=guidance)
         drawn = asking.draw(f"front-{guidance:g}", dict.fromkeys(asked, case.config.front_images))
         for prompt, (caption, weight) in asked.items():
-            found = measure_point(case, drawn.of(prompt), case.real.of(caption))
+            found = three_measures(case, drawn.of(prompt), case.real.of(caption))
             rows.append({"caption": caption, "guidance": guidance, "weight": weight} | found)
     table = pd.DataFrame(rows)
     if rows:

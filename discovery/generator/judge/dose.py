@@ -14,7 +14,7 @@ from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
 from discovery.files import digest
 from discovery.generator.judge.case import Case, reads
-from discovery.generator.judge.intervals import ratio_interval
+from discovery.generator.judge.intervals import columns, ratio_interval
 from discovery.generator.judge.lane_check import judge_the_judge
 from discovery.generator.judge.lanes import (
     CARD,
@@ -46,11 +46,14 @@ def is_plain_early(caption: str) -> bool:
 
 
 def early_types(case: Case) -> list[str]:
-    """The captions that the lane is asked of; none of which the generator cannot read so."""
+    """The captions that the lane is asked of: those of [judge], or the usual ones, if any, that
+    the generator can read with a lane.
+    """
+    if case.config.early_types:
+        return list(case.config.early_types)
     counts = Counter(caption for caption in case.real.captions if is_plain_early(caption))
     usual = [caption for caption, _ in counts.most_common(USUAL_EARLY_TYPES)]
-    wanted = case.config.early_types or usual
-    return [caption for caption in wanted if reads(case.generator, laned(caption, 1.3))]
+    return [caption for caption in usual if reads(case.generator, laned(caption, 1.3))]
 
 
 def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], Images]:
@@ -123,8 +126,7 @@ def judge_extrapolation(
         without = drawn[caption, 0.0].pixels.mean((1, 2, 3))
         bright = ratio_interval(images.pixels.mean((1, 2, 3)), without, rng)
         row = {"caption": caption, "weight": weight} | _judged(judge, images.pixels)
-        rows.append(row | {"brightness": bright.value, "brightness_low": bright.low,
-                           "brightness_high": bright.high})  # fmt: skip
+        rows.append(row | columns("brightness", bright))
     for caption in dict.fromkeys(caption for caption, _ in drawn):
         pixels = case.real.of(caption).pixels
         rows.append({"caption": caption, "weight": None} | _judged(judge, pixels))

@@ -17,6 +17,12 @@ class Measured:
     high: float
 
 
+def columns(name: str, measured: Measured | None) -> dict[str, float]:
+    """`name`, `name_low` and `name_high` for a table; NaN where nothing is known."""
+    known = measured or Measured(np.nan, np.nan, np.nan)
+    return {name: known.value, f"{name}_low": known.low, f"{name}_high": known.high}
+
+
 def percentile_interval(value: float, replicates: np.ndarray) -> Measured:
     """`value` between the 2.5 and 97.5 percentiles of its bootstrap replicates."""
     low, high = np.percentile(replicates, (2.5, 97.5))

@@ -5,8 +5,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from discovery.cutouts import load_pixels
+from discovery.cutouts.store import write_table
 from discovery.devices import pick_device
 from discovery.files import digest
 from discovery.generator.judge import distances, manifold, measures, memory, structure, tell_apart
@@ -14,13 +16,14 @@ from discovery.generator.judge.case import Case
 from discovery.generator.judge.features import named_well
 from discovery.generator.judge.intervals import (
     Measured,
+    columns,
     mean_interval,
     ratio_interval,
     set_interval,
 )
 from discovery.generator.judge.memory import Nearest
-from discovery.generator.judge.real import Images
-from discovery.generator.judge.tables import digest_of, once, write_both
+from discovery.generator.judge.real import LEAST, Images
+from discovery.generator.judge.tables import digest_of, once, records, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
 SPACES = {"features": memory.nearest_by_features, "pixels": memory.nearest_by_pixels}
@@ -42,7 +45,7 @@ def judge_likeness(case: Case) -> dict:
     """Realism, diversity, consistency, and distances in feature space, synthetic and real."""
     seen = {name: case.features.look(images.pixels) for name, images in _sets(case).items()}
     rows = [*_of_sets(case, seen), *_of_captions(case, seen)]
-    told = [{"measure": n} | _flat("synthetic", s) | _flat("real", r) for n, s, r in rows]
+    told = [{"measure": n} | columns("synthetic", s) | columns("real", r) for n, s, r in rows]
     write_both(pd.DataFrame(told), case.out / "tables" / "measures")
     return {name: {"synthetic": _dict(s), "real": _dict(r)} for name, s, r in rows}
 
@@ -97,23 +100,23 @@ def judge_by_classifier(case: Case) -> dict:
         "features, real halves": (looks["half"], looks["other half"], tell_apart.by_features),
     }
     found = {name: _auc(case, name, *task) for name, task in tasks.items()}
-    rows = [{"classifier": name} | _flat("auc", auc) for name, auc in found.items()]
+    rows = [{"classifier": name} | columns("auc", auc) for name, auc in found.items()]
     write_both(pd.DataFrame(rows), case.out / "tables" / "told-apart")
     return {name: _dict(auc) for name, auc in found.items()}
 
 
 def _auc(case: Case, name: str, one, other, scorer) -> Measured:
     def make() -> pd.DataFrame:
-        columns = tell_apart.held_out_scores(one, other, scorer, case.config.seed)
-        return pd.DataFrame(dict(zip(("label", "score", "fold"), columns, strict=True)))
+        found = tell_apart.held_out_scores(one, other, scorer, case.config.seed)
+        return pd.DataFrame(dict(zip(("label", "score", "fold"), found, strict=True)))
 
     made_from = digest(
         [digest_of(one), digest_of(other), case.config.network_steps, case.config.seed]
     )
     path = case.out / "measured" / f"told-apart-{name.replace(', ', '-').replace(' ', '-')}.parquet"
     scores = once(path, made_from, make)
-    columns = (scores[column].to_numpy() for column in ("label", "score", "fold"))
-    return tell_apart.auc(*columns, case.rng(3))
+    found = (scores[column].to_numpy() for column in ("label", "score", "fold"))
+    return tell_apart.auc(*found, case.rng(3))
 
 
 def measure_structure(case: Case) -> dict[str, pd.DataFrame]:
@@ -129,28 +132,56 @@ def measure_structure(case: Case) -> dict[str, pd.DataFrame]:
     }
 
 
+def write_images(case: Case, measured: dict[str, pd.DataFrame]) -> None:
+    """One table of all images that were compared: id, set, caption, and what was measured."""
+    parts = []
+    for name, images in _sets(case).items():
+        probabilities = case.features.look(images.pixels)[1]
+        sure = measures.consistency_each(probabilities, case.features.tags, images.captions)
+        known = {"object_id": images.ids, "set": name, "caption": images.captions}
+        parts.append(pd.DataFrame(known | {"consistency": sure}).join(measured[name]))
+    table = pa.Table.from_pandas(pd.concat(parts), preserve_index=False)
+    write_table(table, case.out / "measured" / "images.parquet")
+
+
 def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
     """Distances of each physical quantity, the brightness bias, and what could not be measured."""
     rng = case.rng(4)
     good = {name: table[table["reason"] == ""] for name, table in measured.items()}
     real = pd.concat((good["half"], good["other half"]))
-    rows = []
-    for quantity in structure.QUANTITIES:
-        values = (t[quantity].to_numpy(float) for t in (real, good["synthetic"]))
-        ratio, sigmas = structure.distance_ratio(*values, rng)
-        rows.append({"quantity": quantity} | _flat("ratio", ratio) | {"apart_sigma": sigmas})
+    rows = [
+        {"quantity": name} | _distance(real[name], good["synthetic"][name], rng)
+        for name in structure.QUANTITIES
+    ]
     write_both(pd.DataFrame(rows), case.out / "tables" / "structure")
-    bias = _brightness(case, good, rng)
     shares = {name: float((table["reason"] != "").mean()) for name, table in measured.items()}
-    return {"distances": rows, "brightness_bias": bias, "not_measured": shares}
+    return {
+        "distances": records(pd.DataFrame(rows)),
+        "brightness_bias": _brightness(case, good, rng),
+        "not_measured": shares,
+    }
+
+
+def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
+    if min(len(real), len(synthetic)) < LEAST:  # most of them could not be measured
+        return columns("ratio", None) | {"apart_sigma": np.nan}
+    ratio, sigmas = structure.distance_ratio(real.to_numpy(), synthetic.to_numpy(), rng)
+    return columns("ratio", ratio) | {"apart_sigma": sigmas}
 
 
 def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict:
     """Mean over mean - 1, of synthetic ones and of the half whose captions they were drawn from."""
-    flux = ratio_interval(good["synthetic"]["flux"], good["half"]["flux"], rng)
-    level = ratio_interval(_levels(case.synthetic), _levels(case.half), rng)
-    return {name: {k: v - 1 for k, v in asdict(ratio).items()}
-            for name, ratio in (("flux", flux), ("mean_level", level))}  # fmt: skip
+    pairs = {
+        "flux": (good["synthetic"]["flux"], good["half"]["flux"]),
+        "mean_level": (_levels(case.synthetic), _levels(case.half)),
+    }
+    return {name: _bias(*pair, rng) for name, pair in pairs.items()}
+
+
+def _bias(synthetic, real, rng) -> dict | None:
+    if min(len(synthetic), len(real)) < LEAST:
+        return None
+    return {k: v - 1 for k, v in asdict(ratio_interval(synthetic, real, rng)).items()}
 
 
 def _levels(images: Images) -> np.ndarray:
@@ -175,7 +206,7 @@ def judge_memory(case: Case) -> tuple[dict, dict[str, tuple[Nearest, Nearest]], 
         synthetic, held_out, real = (look(case, images.pixels)[space] for images in sets)
         found[space] = (nearest(synthetic, training[space]), nearest(held_out, training[space]))
         each = memory.nearer_to_training(synthetic, training[space], real, nearest)
-        share = _flat("nearer_to_training", mean_interval(each, case.rng(7)))
+        share = columns("nearer_to_training", mean_interval(each, case.rng(7)))
         tests[space] = memory.compare(*found[space]) | share
     rows = [{"space": space} | test for space, test in tests.items()]
     write_both(pd.DataFrame(rows), case.out / "tables" / "memory")
@@ -202,11 +233,6 @@ def _looks(case: Case, ids: list[str]) -> dict[str, np.ndarray]:
         chunk = ids[start : start + _TRAINING_CHUNK]
         seen.append(look(case, load_pixels(case.store, chunk, case.asking.size)))
     return {space: np.concatenate([part[space] for part in seen]) for space in SPACES}
-
-
-def _flat(name: str, measured: Measured | None) -> dict:
-    known = measured or Measured(np.nan, np.nan, np.nan)
-    return {name: known.value, f"{name}_low": known.low, f"{name}_high": known.high}
 
 
 def _dict(measured: Measured | None) -> dict | None:

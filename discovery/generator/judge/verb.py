@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.judge import curves, dose, illustrate, sections
 from discovery.generator.judge.case import Case, open_case
@@ -47,6 +48,7 @@ def judge_generator(run: Run, generator: Path | None = None) -> str:
 
 def _structure(case: Case) -> dict:
     measured = sections.measure_structure(case)
+    sections.write_images(case, measured)
     illustrate.show_structure(case, measured)
     return sections.judge_structure(case, measured)
 
@@ -61,7 +63,11 @@ def _extrapolation(case: Case) -> dict:
     captions = dose.early_types(case)
     if not captions:
         return {"checked": "the generator cannot be asked for an early type with a dust lane"}
-    drawn, judge = dose.draw_doses(case, captions), dose.lane_judge(case)
+    try:
+        judge = dose.lane_judge(case)
+    except BadInput as error:  # the rest of the judgement does not need it
+        return {"checked": f"cannot be judged: {error}"}
+    drawn = dose.draw_doses(case, captions)
     rows = dose.judge_extrapolation(case, judge, drawn)
     illustrate.show_lanes(case, drawn, rows)
     return {"doses": rows, "lane_judge": dose.check_lane_judge(case, judge)}
