@@ -130,6 +130,7 @@ def histograms(
         panel.hist(synthetic[name], edges, density=True, histtype="step", linewidth=1.8,
                    color=theme.second, label="synthetic")  # fmt: skip
         panel.set(xlabel=name.replace("_", " "), yticks=[])
+        panel.locator_params(axis="x", nbins=5)
     _legend(figure, panels[0])
     return figure
 

@@ -22,10 +22,11 @@ from discovery.generator.judge.intervals import (
     set_interval,
 )
 from discovery.generator.judge.memory import Nearest
-from discovery.generator.judge.real import LEAST, Images
+from discovery.generator.judge.real import Images
 from discovery.generator.judge.tables import digest_of, once, records, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
+LEAST_MEASURED = 10  # images, to speak of a distance or a bias
 SPACES = {"features": memory.nearest_by_features, "pixels": memory.nearest_by_pixels}
 _TRAINING_CHUNK = 1000
 Row = tuple[str, Measured | None, Measured | None]
@@ -163,7 +164,7 @@ def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
 
 
 def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
-    if min(len(real), len(synthetic)) < LEAST:  # most of them could not be measured
+    if min(len(real), len(synthetic)) < LEAST_MEASURED:  # most of them could not be
         return columns("ratio", None) | {"apart_sigma": np.nan}
     ratio, sigmas = structure.distance_ratio(real.to_numpy(), synthetic.to_numpy(), rng)
     return columns("ratio", ratio) | {"apart_sigma": sigmas}
@@ -179,7 +180,7 @@ def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict:
 
 
 def _bias(synthetic, real, rng) -> dict | None:
-    if min(len(synthetic), len(real)) < LEAST:
+    if min(len(synthetic), len(real)) < LEAST_MEASURED:
         return None
     return {k: v - 1 for k, v in asdict(ratio_interval(synthetic, real, rng)).items()}
 
