@@ -177,15 +177,11 @@ def _place(problem: dict) -> str:
 
 
 def _without_kind(place: tuple) -> tuple:
-    section, kinds = place[:1], {**SURVEYS, **KINDS}
-    if section not in (("survey",), ("generator",)):
-        return place
-    after = 2 if section == ("survey",) else 1  # survey, 0, 'mock', key; generator, 'pixel', key
-    return (
-        place[:after] + place[after + 1 :]
-        if place[after : after + 1] and place[after] in kinds
-        else place
+    """('survey', 0, 'mock', key) → ('survey', 0, key), and so for ('generator', 'pixel', key)."""
+    at, kinds = {"survey": (2, SURVEYS), "generator": (1, KINDS)}.get(
+        place[:1] and place[0], (0, ())
     )
+    return place[:at] + place[at + 1 :] if len(place) > at and place[at] in kinds else place
 
 
 def _reason(problem: dict) -> str:

@@ -19,56 +19,62 @@ IMAGES_PER_FILE = 64
 ENCODED_AT_A_TIME = 8
 
 
-class Latents:
-    """What an autoencoder makes of each image, in one orientation or in eight.
+VIEWS = [(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
+"""The eight orientations of an image; the first is as it came."""
 
-    An autoencoder gives a normal distribution for each image; its mean and standard deviation are
-    kept (float16) and a latent is drawn from it whenever the image is. A file that was written by
-    the same autoencoder from the same images is not written again.
+
+def keep_latents(
+    pixels: np.ndarray, posterior: Callable, autoencoder: nn.Module, folder: Path, turns: bool
+) -> "Latents":
+    """Encode every image, in one orientation or in all eight, unless that was done before.
+
+    An autoencoder gives a normal distribution for each image; mean and standard deviation are
+    kept as float16. A file that the same autoencoder made of the same images stays as it is.
+    Several processes share the files.
+
+    Args:
+        pixels: uint8 (N, S, S, 3), or what can be indexed as such.
+        posterior: uint8 (B, S, S, 3) → mean and standard deviation, float (B, C, H, W) each.
     """
+    seen, processes = _digest_of(autoencoder), PartialState()
+    views = VIEWS if turns else VIEWS[:1]
+    starts = range(0, len(pixels), IMAGES_PER_FILE)
+    mine = list(enumerate(starts))[processes.process_index :: processes.num_processes]
+    for number, start in track(mine, "latents", unit="images", each=IMAGES_PER_FILE):
+        images = pixels[start : start + IMAGES_PER_FILE]
+        _encode(_path(folder, number), images, posterior, seen, views)
+    processes.wait_for_everyone()
+    return Latents(folder, len(views))
 
-    def __init__(
-        self,
-        pixels: np.ndarray,
-        posterior: Callable,
-        autoencoder: nn.Module,
-        folder: Path,
-        turns: bool,
-    ):
-        self.folder = folder
-        self.views = [(q, mirrored) for q in range(4) for mirrored in (False, True)][
-            : 8 if turns else 1
-        ]
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"
+
+
+def _encode(path: Path, images: np.ndarray, posterior: Callable, seen: str, views) -> None:
+    shown = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+    made_of = digest([seen, shown, len(views)])
+    if path.exists() and _made_of(path) == made_of:
+        return
+    turned_images = [np.stack([turned(image, *view) for image in images]) for view in views]
+    parts = [_in_parts(posterior, of_view) for of_view in turned_images]
+    tensors = {
+        name: torch.stack([part[i] for part in parts], 1).half().contiguous()
+        for i, name in enumerate(("mean", "std"))
+    }  # each (n, views, C, H, W)
+    with writing(path) as temporary:
+        save_file(tensors, temporary, metadata={"made_of": made_of})
+
+
+class Latents:
+    """What `keep_latents` wrote; a latent is drawn anew from its distribution each time."""
+
+    def __init__(self, folder: Path, views: int):
+        self.folder, self.views = folder, views
         self._opened: dict[int, safe_open] = {}
-        seen = _digest_of(autoencoder)
-        processes = PartialState()
-        starts = range(0, len(pixels), IMAGES_PER_FILE)
-        mine = list(enumerate(starts))[processes.process_index :: processes.num_processes]
-        for number, start in track(mine, "latents", unit="images", each=IMAGES_PER_FILE):
-            images = pixels[start : start + IMAGES_PER_FILE]
-            self._encode(number, images, posterior, seen)
-        processes.wait_for_everyone()
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.safetensors"
-
-    def _encode(self, number: int, images: np.ndarray, posterior: Callable, seen: str) -> None:
-        shown = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
-        made_of = digest([seen, shown, len(self.views)])
-        path = self._path(number)
-        if path.exists() and _made_of(path) == made_of:
-            return
-        views = [np.stack([turned(im, *view) for im in images]) for view in self.views]
-        parts = [_in_parts(posterior, view) for view in views]
-        tensors = {
-            name: torch.stack([part[i] for part in parts], 1).half().contiguous()
-            for i, name in enumerate(("mean", "std"))
-        }  # each (n, views, C, H, W)
-        with writing(path) as temporary:
-            save_file(tensors, temporary, metadata={"made_of": made_of})
 
     def batch(self, rows: Sequence[int], rng: np.random.Generator) -> Batch:
-        views = rng.integers(len(self.views), size=len(rows))
+        views = rng.integers(self.views, size=len(rows))
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
         drawn: dict[str, torch.Tensor] = {}
 
@@ -87,7 +93,7 @@ class Latents:
     def _read(self, name: str, row: int, view: int) -> torch.Tensor:
         number, within = divmod(row, IMAGES_PER_FILE)
         if number not in self._opened:
-            self._opened[number] = safe_open(self._path(number), "pt")
+            self._opened[number] = safe_open(_path(self.folder, number), "pt")
         return self._opened[number].get_slice(name)[within, view].float()
 
 

@@ -197,9 +197,10 @@ def check_parts(config: Training, processes: PartialState) -> None:
 
 def _recompute_activations(modules: nn.ModuleDict) -> None:
     for network in modules.values():
-        # diffusers and transformers name it differently.
-        enable = getattr(network, "enable_gradient_checkpointing", None)
-        (enable or network.gradient_checkpointing_enable)()
+        if hasattr(network, "enable_gradient_checkpointing"):  # diffusers
+            network.enable_gradient_checkpointing()
+        else:  # transformers; a reentrant one would lose the gradients of adapters
+            network.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def learning_rate(config: Training, step: int) -> float:

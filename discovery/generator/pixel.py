@@ -26,7 +26,12 @@ from discovery.generator.vocabulary import (
     require_known,
 )
 from discovery.morphology.captions import count_tags
-from discovery.morphology.prompts import WeightedTokens, token_weights, weight_embedding
+from discovery.morphology.prompts import (
+    WeightedTokens,
+    literal_tokens,
+    token_weights,
+    weight_embedding,
+)
 
 _TEXT_SUM = 8.0  # words in a usual caption; keeps the summed rows near unit scale
 _NETWORK = ("size", "patch", "channels", "layers", "text_width", "text_layers", "objective")
@@ -145,11 +150,7 @@ class PixelGenerator(Generator):
         return token_weights(self.tokenizer, prompt)
 
     def caption_tokens(self, captions: Sequence[str]) -> list[WeightedTokens]:
-        encoded = self.tokenizer(list(captions), padding="max_length")
-        return [
-            WeightedTokens(np.array(ids), np.array(mask, bool), np.ones(len(ids), np.float32))
-            for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
-        ]
+        return literal_tokens(self.tokenizer, captions)
 
     def condition(self, tokens: list[WeightedTokens]) -> Condition:
         """Encode prompts, the weights applied to the rows of exactly their tokens."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +57,8 @@ def draw(
         BadInput: a prompt or sampler that is not this generator's.
     """
     course = _Course(steps, guidance, guidance_rescale, sampler, strength)
-    for moment in _walk(generator, prompts, seeds, course, negative, reference):  # noqa: B007
-        pass  # only the last one is wanted
-    return generator.decode(moment.after)
+    walk = _walk(generator, prompts, seeds, course, negative, reference)
+    return generator.decode(deque(walk, maxlen=1).pop().after)
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ def _begin(generator: Generator, scheduler, noise, reference, course: _Course):
     skipped = course.steps - max(1, round(course.steps * course.strength))
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)
-    add = getattr(scheduler, "add_noise", None) or scheduler.scale_noise
     clean, first = generator.encode(reference), times[skipped].expand(len(noise))
-    order = (clean, noise, first) if hasattr(scheduler, "add_noise") else (clean, first, noise)
-    return add(*order), times[skipped:]
+    if hasattr(scheduler, "scale_noise"):  # a flow's word for it
+        return scheduler.scale_noise(clean, first, noise), times[skipped:]
+    return scheduler.add_noise(clean, noise, first), times[skipped:]
 
 
 def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:

@@ -18,12 +18,17 @@ from discovery.generator import adapters
 from discovery.generator.base import Generator
 from discovery.generator.config import StableDiffusionConfig
 from discovery.generator.examples import StoredImages
-from discovery.generator.latents import Latents
+from discovery.generator.latents import Latents, keep_latents
 from discovery.generator.layout import TEXT, UNET, VAE, save_tensors
 from discovery.generator.process import Diffusion
 from discovery.generator.vocabulary import require_known
 from discovery.morphology.captions import count_tags
-from discovery.morphology.prompts import WeightedTokens, token_weights, weight_embedding
+from discovery.morphology.prompts import (
+    WeightedTokens,
+    literal_tokens,
+    token_weights,
+    weight_embedding,
+)
 
 PIPELINE = "StableDiffusionPipeline"
 KEPT = torch.float16  # the precision in which such weights are usually published
@@ -102,8 +107,12 @@ class StableDiffusionGenerator(Generator):
 
     @classmethod
     def refuse(cls, config, prompts: Sequence[str], tags: Mapping[str, int]) -> None:
+        folder = Path(config.start) / "tokenizer"
+        tokenizer = CLIPTokenizerFast.from_pretrained(folder) if folder.is_dir() else None
         for prompt in filter(None, prompts):
             require_known(prompt, tags)
+            if tokenizer:  # of a start on a hub it is there only once training has begun
+                token_weights(tokenizer, prompt)
 
     @property
     def process(self) -> Diffusion:
@@ -130,7 +139,7 @@ class StableDiffusionGenerator(Generator):
         )
 
     def examples(self, pixels, folder: Path) -> Latents:
-        return Latents(pixels, self.posterior, self.vae, folder / "latents", self.config.turns)
+        return keep_latents(pixels, self.posterior, self.vae, folder / "latents", self.config.turns)
 
     @torch.inference_mode()
     def posterior(self, pixels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,11 +169,7 @@ class StableDiffusionGenerator(Generator):
         return token_weights(self.tokenizer, prompt)
 
     def caption_tokens(self, captions: Sequence[str]) -> list[WeightedTokens]:
-        encoded = self.tokenizer(list(captions), padding="max_length")
-        return [
-            WeightedTokens(np.array(ids), np.array(mask, bool), np.ones(len(ids), np.float32))
-            for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
-        ]
+        return literal_tokens(self.tokenizer, captions)
 
     def condition(self, tokens: list[WeightedTokens]) -> torch.Tensor:
         """CLIP's rows (B, 77, D), those of weighted tokens multiplied, the mean restored.
@@ -173,7 +178,7 @@ class StableDiffusionGenerator(Generator):
         """
         ids = torch.from_numpy(np.stack([t.ids for t in tokens])).to(self.device)
         weights = torch.from_numpy(np.stack([t.weights for t in tokens])).to(self.device)
-        return weight_embedding(self.text_encoder(ids).last_hidden_state, weights)
+        return weight_embedding(self.text_encoder(ids).last_hidden_state.float(), weights)
 
     def predict(self, noised, time, told: torch.Tensor) -> torch.Tensor:
         return self.unet(noised, time * self.process.time_scale, told).sample.float()

@@ -4,6 +4,7 @@
 braces multiply each other. A brace or colon that is meant as itself is written `\\{`, `\\}`, `\\:`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,6 +156,15 @@ def token_weights(tokenizer, prompt: str) -> WeightedTokens:
         np.array(encoded["attention_mask"], dtype=bool),
         np.array(weights, dtype=np.float32),
     )
+
+
+def literal_tokens(tokenizer, texts: Sequence[str]) -> list[WeightedTokens]:
+    """Tokenise texts as they are: braces and colons mean nothing, every weight is 1."""
+    encoded = tokenizer(list(texts), padding="max_length")
+    return [
+        WeightedTokens(np.array(ids), np.array(mask, bool), np.ones(len(ids), np.float32))
+        for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True)
+    ]
 
 
 def weight_embedding(

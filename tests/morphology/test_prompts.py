@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from discovery.errors import BadInput
 from discovery.morphology.prompts import (
     Span,
+    literal_tokens,
     parse,
     plain_text,
     token_weights,
@@ -85,6 +86,14 @@ def test_a_token_across_two_weights_takes_the_mean_of_its_characters(byte_pairs)
     (dust,) = byte_pairs.convert_tokens_to_ids(byte_pairs.tokenize("dust"))
     tokens = token_weights(byte_pairs, "{du:2}st")
     assert tokens.weights[list(tokens.ids).index(dust)] == pytest.approx(1.5)
+
+
+def test_captions_are_taken_literally(byte_pairs):
+    (tokens,) = literal_tokens(byte_pairs, ["smooth {dust:2} lane"])
+    plain = byte_pairs("smooth {dust:2} lane", padding="max_length")
+    np.testing.assert_array_equal(tokens.ids, plain["input_ids"])
+    np.testing.assert_array_equal(tokens.mask, plain["attention_mask"])
+    assert set(tokens.weights.tolist()) == {1.0}
 
 
 def test_too_long_prompts_are_refused(byte_pairs):

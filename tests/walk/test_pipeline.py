@@ -68,6 +68,26 @@ def test_a_step_begun_anew_forgets_its_followers_first(run, made):
     assert len(made) == 5
 
 
+def test_a_process_that_assists_takes_a_step_and_records_nothing(run, made):
+    with pytest.raises(BadInput, match="second needs the step 'first', which is not done"):
+        pipeline.assist(run, "second")
+    pipeline.walk(run, only=["first"])
+    pipeline.assist(run, "second")
+    assert made == ["first", "second"]
+    assert list(Manifest(run.folder).steps) == ["first"]
+    pipeline.walk(run)
+    pipeline.assist(run, "second")  # done, by the process that walks
+    assert made == ["first", "second", "second"]
+
+
+@pytest.mark.parametrize("verb", ["run", "release"])
+def test_processes_share_the_training_of_a_generator_alone(verb, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = CliRunner().invoke(main, [verb, str(RUN_FILE)])
+    assert result.exit_code == 2
+    assert "accelerate launch -m discovery train-generator RUN.toml" in result.output
+
+
 def test_finished_work_of_other_settings_stays_until_told(run, made):
     pipeline.walk(run)
     changed, before = with_config(run, seed=4), (run.folder / "manifest.json").read_bytes()
