@@ -83,7 +83,7 @@ def test_a_judge_comes_back_from_disk(judge, tmp_path):
     pixels = early_types(10, 31)
     opened = load_lane_judge(save_lane_judge(judge, tmp_path / "judge"), "cpu")
     np.testing.assert_array_equal(opened.lane_probability(pixels), judge.lane_probability(pixels))
-    assert (opened.threshold, opened.size) == (judge.threshold, SIDE)
+    assert (opened.threshold, opened.size, opened.digest) == (judge.threshold, SIDE, judge.digest)
     assert [p.name for p in sorted((tmp_path / "judge").iterdir())] == [
         "lane_judge.json",
         "model.safetensors",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from timm.optim import param_groups_weight_decay
 
 from discovery.detector.augment import augment
@@ -149,6 +149,8 @@ def train_lane_judge(
 ) -> LaneJudge:
     """Train on real cutouts, all uint8 (N, S, S, 3), and freeze the threshold.
 
+    It takes a minute or two, so one that was killed starts again; it ends with the same judge.
+
     Args:
         early: early types without a lane; a quarter is held out to fix the threshold.
         others: galaxies of other shapes without a lane: spirals, mergers, discs from the side.
@@ -171,6 +173,7 @@ def train_lane_judge(
         "size": early.shape[1],
         "config": config.model_dump(mode="json"),
         "training_digest": _training_digest(early, others, dusty_discs, seed),
+        "weights_sha256": hashlib.sha256(_weights(learner)).hexdigest(),
     }
     return _freeze_threshold(LaneJudge(learner, card, where), held, seed, config)
 
@@ -178,11 +181,15 @@ def train_lane_judge(
 def save_lane_judge(judge: LaneJudge, folder: Path) -> Path:
     """Write the folder; the card comes last, so a folder with a card is complete."""
     folder = Path(folder)
-    weights = {k: v.cpu().contiguous() for k, v in judge.learner.state_dict().items()}
     with writing(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
-    write_json(folder / CARD, {**judge.card, "weights_sha256": sha256_file(folder / WEIGHTS)})
+        temporary.write_bytes(_weights(judge.learner))
+    write_json(folder / CARD, judge.card)
     return folder
+
+
+def _weights(learner):
+    """The weights as the bytes of a safetensors file."""
+    return save({k: v.cpu().contiguous() for k, v in learner.state_dict().items()})
 
 
 def load_lane_judge(folder: Path, device: str = "auto") -> LaneJudge:
