@@ -62,8 +62,11 @@ def dose_response(theme: Theme, rows: Sequence[Mapping]) -> Figure:
         ("share with a dust lane", "share of early types"),
         strict=True,
     ):
-        for look, (caption, part) in zip(_looks(theme), table.groupby("caption"), strict=False):
-            _with_bars(panel, part, "weight", name, look, _short(caption))
+        groups = zip(_looks(theme), table.groupby("caption"), strict=False)
+        for i, (look, (caption, part)) in enumerate(groups):
+            # Side by side, so that intervals do not hide each other.
+            beside = part.assign(weight=part["weight"] + 0.02 * i)
+            _with_bars(panel, beside, "weight", name, look, _short(caption))
         panel.set(xlabel="weight of the dust lane (0: not asked)", ylabel=label, ylim=(-0.03, 1.03))
     _legend(figure, panels[0])
     return figure

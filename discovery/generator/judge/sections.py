@@ -200,13 +200,14 @@ def judge_memory(case: Case) -> tuple[dict, dict[str, tuple[Nearest, Nearest]], 
         said = "cannot be checked: the run's training cutouts did not teach this generator"
         return {"checked": said}, {}, []
     count = min(len(case.synthetic), len(case.half))
-    sets = (case.synthetic.first(count), case.half.first(count), case.real)
+    # The other half knows nothing of the captions that the synthetic ones were drawn from.
+    sets = (case.synthetic.first(count), case.half.first(count), case.other_half)
     training = _looks(case, ids)
     tests, found = {}, {}
     for space, nearest in SPACES.items():
-        synthetic, held_out, real = (look(case, images.pixels)[space] for images in sets)
+        synthetic, held_out, other = (look(case, images.pixels)[space] for images in sets)
         found[space] = (nearest(synthetic, training[space]), nearest(held_out, training[space]))
-        each = memory.nearer_to_training(synthetic, training[space], real, nearest)
+        each = memory.nearer_to_training(synthetic, training[space], other, nearest)
         share = columns("nearer_to_training", mean_interval(each, case.rng(7)))
         tests[space] = memory.compare(*found[space]) | share
     rows = [{"space": space} | test for space, test in tests.items()]
