@@ -314,5 +314,39 @@ def score(model, path, crop, out, runs, yes, device) -> None:
     click.echo(score_alone(model, path, out, device, crop))
 
 
+@main.command("judge-generator")
+@RUN_FILE
+@click.option(
+    "--generator",
+    type=click.Path(path_type=Path),
+    help="Another generator's folder, or 'shipped'; the run's own if left out.",
+)
+@RUNS
+@DEVICE
+@explained
+def judge_generator_command(
+    run_file: Path, generator: Path | None, runs: Path, device: str
+) -> None:
+    """Judge the generator of RUN.toml against real cutouts that it never saw.
+
+    Realism, diversity and consistency, distances in feature space, whether a classifier tells real
+    from synthetic, physical structure, memorised training images, the extrapolation to the quarry,
+    curves and figures. [judge] in RUN.toml says of how many images; it takes about half an
+    hour on two CPU cores, and stopped, goes on where it was.
+
+    Writes judge/ in the run's folder: judge.json, tables, figures, and all images it drew. Needs
+    the steps ingest and train-generator; with --generator the first alone.
+    """
+    from discovery import pipeline
+    from discovery.generator.judge.verb import judge_generator
+    from discovery.run import alone
+
+    run = _open_run(run_file, runs, device)
+    needs = ("ingest", "train-generator") if generator is None else ("ingest",)
+    pipeline.require(run, needs, "judge-generator")
+    with alone(run.folder):
+        click.echo(judge_generator(run, generator))
+
+
 if __name__ == "__main__":
     main()

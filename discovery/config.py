@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from discovery.detector.config import DetectorConfig
 from discovery.errors import BadInput
 from discovery.generator.config import KINDS, GeneratorConfig, SynthesisConfig
+from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS, FolderSurvey, GZ2Survey, MockSurvey
@@ -63,6 +64,7 @@ class RunConfig(BaseModel):
     synthesis: SynthesisConfig | None = Field(
         None, description="what the generator is asked to dream; without it the run ends before"
     )
+    judge: JudgeConfig = Field(JudgeConfig(), description="what judge-generator looks at")
     detector: DetectorConfig = Field(DetectorConfig(), description="the binary detector")
     cluster: ClusterConfig = Field(ClusterConfig(), description="grouping of the candidates")
     evidence: EvidenceConfig = Field(EvidenceConfig(), description="comparisons to make")

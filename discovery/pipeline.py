@@ -251,11 +251,28 @@ def _check_needs(chosen: Sequence[Step], run: Run, manifest: Manifest, current: 
     names = [step.name for step in chosen]
     for step in chosen:
         for need in step.needs:
-            if need not in names and not manifest.is_done(need, current[need]["digest"]):
-                raise BadInput(
-                    f"{step.name} needs the step {need!r}, which is not done in {run.folder} or "
-                    f"was done with other settings. Type: discovery run {run.source}"
-                )
+            if need not in names:
+                _require(need, step.name, run, manifest, current)
+
+
+def _require(need: str, name: str, run: Run, manifest: Manifest, current: dict) -> None:
+    if not manifest.is_done(need, current[need]["digest"]):
+        raise BadInput(
+            f"{name} needs the step {need!r}, which is not done in {run.folder} or "
+            f"was done with other settings. Type: discovery run {run.source}"
+        )
+
+
+def require(run: Run, needs: Sequence[str], verb: str) -> None:
+    """Refuse a verb that is no step of the walk while a step that it needs is not done.
+
+    Raises:
+        BadInput: names the step and what to type; also as `validate`.
+    """
+    validate(run)
+    manifest, current = Manifest(run.folder), entries(steps(run), run)
+    for need in needs:
+        _require(need, verb, run, manifest, current)
 
 
 def _check_words(run: Run, manifest: Manifest, current: dict) -> None:

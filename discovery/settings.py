@@ -19,6 +19,7 @@ from discovery.generator.config import (
     SynthesisConfig,
     Training,
 )
+from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS
@@ -34,6 +35,7 @@ SECTIONS = {
     "[synthesis]": SynthesisConfig,
     "[[synthesis.prompts]]": PromptCount,
     "[synthesis.set]": PromptSet,
+    "[judge]": JudgeConfig,
     "[detector]": DetectorConfig,
     "[detector.augment]": AugmentConfig,
     "[cluster]": ClusterConfig,
@@ -67,7 +69,8 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
 def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
-    return {"augment", "published", "prompts", "set"}
+    lists = {"prompts", "set"} if kind is SynthesisConfig else set()
+    return {"augment", "published"} | lists
 
 
 def _told_before(kind: type) -> set[str]:

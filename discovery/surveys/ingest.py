@@ -8,14 +8,12 @@ loses cutouts must not look better for it.
 """
 
 import hashlib
-import os
 import shutil
-import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +29,7 @@ from discovery.cutouts.store import CORE, ROWS_PER_SHARD, CutoutStore, write_sha
 from discovery.errors import BadInput
 from discovery.morphology.captions import CaptionRules, caption
 from discovery.neighbours.duplicates import group_duplicates, perceptual_hash
+from discovery.processes import end_with_parent
 from discovery.progress import say, track
 from discovery.surveys.base import KNOWN_COLUMNS
 
@@ -124,7 +123,7 @@ def _read_parts(parts: Sequence[Part], workers: int) -> None:
         return
     # Processes of their own, started clean: threads of a parent do not survive a fork.
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
         try:
             futures = [pool.submit(read_part, part) for part in parts]
             done = as_completed(futures)
@@ -139,16 +138,6 @@ def _read_parts(parts: Sequence[Part], workers: int) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent is killed with -9 would wait for work for ever."""
-
-    def watch():
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def read_part(part: Part) -> None:

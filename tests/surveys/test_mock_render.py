@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from astropy.visualization import make_lupton_rgb
 
+from discovery.morphology.dust import DustDisc
+from discovery.morphology.stretch import SDSS
 from discovery.surveys.mock import compose, render
 from discovery.surveys.mock.contrast import lane_contrast
-from discovery.surveys.mock.dust import DustDisc
 from discovery.surveys.mock.light import Arms, EdgeOnDisc, Point, Sersic
 
 FLUX = (40.0, 100.0, 140.0)
@@ -71,9 +72,7 @@ def test_composition_is_that_of_lupton_et_al():
     g, r, i = (
         frame[k] * weight for k, weight in zip(range(3), compose.BAND_WEIGHT[::-1], strict=True)
     )
-    theirs = make_lupton_rgb(
-        i, r, g, minimum=compose.BLACK_NMGY, stretch=compose.STRETCH_NMGY, Q=compose.SOFTENING_Q
-    )
+    theirs = make_lupton_rgb(i, r, g, minimum=SDSS.black, stretch=SDSS.scale, Q=SDSS.softening)
     ours = compose.lupton_rgb(frame) * 255
     np.testing.assert_allclose(ours, theirs, atol=1.01)  # astropy rounds down
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from discovery.surveys.mock.dust import DustDisc
+from discovery.morphology.dust import DustDisc
 from discovery.surveys.mock.light import Arc, Arms, Bar, EdgeOnDisc, Point, Sersic, Spike
 from discovery.surveys.mock.render import FIELD_IN_R90, Blemish, Scene
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from discovery.surveys.mock.dust import DustDisc, transmission
+from discovery.morphology.dust import DustDisc, transmission
 from discovery.surveys.mock.light import Component, Point
 
 PIXEL_ARCSEC = 0.396

@@ -6,7 +6,7 @@ import pytest
 from dust_extinction.parameter_averages import G23
 from scipy.integrate import quad
 
-from discovery.surveys.mock.dust import DustDisc, band_ratios, light_behind, transmission
+from discovery.morphology.dust import DustDisc, band_ratios, light_behind, transmission
 
 
 def disc(**changes):

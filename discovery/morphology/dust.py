@@ -31,15 +31,18 @@ MAX_INCLINATION = 89.5  # the column through a plane seen exactly from its side 
 class DustDisc:
     """A warped, patchy ring or disc of dust.
 
+    Lengths are in any one unit (arcsec in a simulated sky, px on a picture), the same as those of
+    the sky offsets and of the depth scale it is used with.
+
     Attributes:
         tau_v: optical depth in V along the line of sight through the disc where it is largest,
             before patches.
-        r_in, r_out: inner and outer radius (arcsec); r_in = 0 is a full disc.
-        height: Gaussian scale height (arcsec).
+        r_in, r_out: inner and outer radius; r_in = 0 is a full disc.
+        height: Gaussian scale height.
         inclination: degrees; 0 is face-on, 90 edge-on.
-        angle: degrees, of the line of nodes on the sky, as in `light`.
-        x0, y0: centre (arcsec).
-        warp: height (arcsec) of the S-shaped warp at r_out.
+        angle: degrees, of the line of nodes, from +x towards +y.
+        x0, y0: centre.
+        warp: height of the S-shaped warp at r_out.
         patchiness: amplitude of the logarithm of the density.
         phases: the seed of the patches.
     """
@@ -72,8 +75,8 @@ def transmission(dust: DustDisc, x, y, depth_scale) -> np.ndarray:
     """Fraction of the light that gets out, (3, ny, nx) in g, r, i.
 
     Args:
-        x, y: sky offsets (arcsec), (ny, nx).
-        depth_scale: R' (arcsec), (ny, nx), of the light that is dimmed.
+        x, y: sky offsets, (ny, nx).
+        depth_scale: R', (ny, nx), of the light that is dimmed.
     """
     along, across = _nodes_frame(dust, x, y)
     near = np.hypot(along, across) < DUSTLESS_BEYOND * dust.r_out
@@ -82,6 +85,18 @@ def transmission(dust: DustDisc, x, y, depth_scale) -> np.ndarray:
     for band, ratio in enumerate(band_ratios()):
         through[band, near] = np.exp(-ratio * tau_v).mean(axis=0)
     return through
+
+
+def may_dim(dust: DustDisc, x, y) -> np.ndarray:
+    """Where any dust at all may lie in front or behind: bool of the shape of `x`.
+
+    The outline of the disc, its warp and six scale heights, projected on the sky.
+    """
+    along, across = _nodes_frame(dust, x, y)
+    i, reach = math.radians(dust.inclination), DUSTLESS_BEYOND * dust.r_out
+    out_of_plane = 6 * dust.height + abs(dust.warp) * DUSTLESS_BEYOND**2
+    inside = np.abs(along) < reach
+    return inside & (np.abs(across) < reach * math.cos(i) + out_of_plane * math.sin(i))
 
 
 def _nodes_frame(dust, x, y):

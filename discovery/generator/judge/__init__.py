@@ -1,0 +1,1 @@
+"""How good a generator is: measured against real cutouts that it never saw."""

@@ -1,0 +1,187 @@
+"""One generator before the judge: what it is held against, and how it is asked."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from discovery.cutouts import CutoutStore, load_pixels
+from discovery.errors import BadInput
+from discovery.files import read_json
+from discovery.generator import sample as sampling
+from discovery.generator.base import Generator
+from discovery.generator.checkpoint import DESCRIPTION, folder_of, load_generator, trained_on
+from discovery.generator.config import SynthesisConfig
+from discovery.generator.judge.config import JudgeConfig
+from discovery.generator.judge.features import Features, train_features
+from discovery.generator.judge.real import (
+    LEAST,
+    Images,
+    halves,
+    join,
+    load_images,
+    refuse_leak,
+    rows_to_judge,
+)
+from discovery.run import Run
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a generator is asked: `settings` of a SynthesisConfig but for the prompts, `size` in px
+    of the answer, the folder in which `images` are kept, and `real` cutouts to start from.
+    """
+
+    generator: Path
+    images: Path
+    size: int
+    settings: SynthesisConfig
+    device: str
+    real: CutoutStore
+
+    def draw(self, name: str, prompts: Mapping[str, int]) -> Images:
+        """So many images of each prompt; a store of their own, and what is there is not drawn."""
+        wanted = [{"prompt": prompt, "count": count} for prompt, count in prompts.items()]
+        asked = SynthesisConfig(**self.settings.model_dump() | {"prompts": wanted, "set": None})
+        folder = self.images / name
+        sampling.run(self.generator, asked, folder, self.device, self.real)
+        store = CutoutStore(folder)
+        rows = store.table(["object_id", "prompt"])
+        ids = list(rows["object_id"])
+        return Images(load_pixels(store, ids, self.size), list(rows["prompt"]), ids)
+
+    def sampled(self, **settings) -> "Asking":
+        """The same with other steps or another guidance."""
+        return replace(self, settings=self.settings.model_copy(update=settings))
+
+    def of(self, generator: Path) -> "Asking":
+        """The same, asked of another generator."""
+        return replace(self, generator=generator)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that the parts of the judgement share.
+
+    `half` and `other_half` are disjoint real cutouts, one of each galaxy; `shared` is the folder
+    of what serves every generator that is judged in this run, `out` of what is this one's.
+    """
+
+    config: JudgeConfig
+    store: CutoutStore
+    generator: Generator
+    described: dict
+    own: bool
+    seen: pd.DataFrame | None
+    leak: str
+    left_out: int
+    half: Images
+    other_half: Images
+    features: Features
+    asking: Asking
+    shared: Path
+    out: Path
+
+    @cached_property
+    def real(self) -> Images:
+        return join(self.half, self.other_half)
+
+    @cached_property
+    def synthetic(self) -> Images:
+        """As many as in `half`, drawn from its very captions."""
+        return self.asking.draw("matched", Counter(self.half.captions))
+
+    def describe(self) -> dict:
+        """Which generator was judged, with what, and how it was asked."""
+        return {
+            "digest": self.described["digest"],
+            "split": self.config.split,
+            "images_per_half": len(self.half),
+            "galaxies_left_out_for_captions_the_generator_cannot_read": self.left_out,
+            "size": self.asking.size,
+            "sampling": self.asking.settings.model_dump(exclude={"prompts", "set", "batch"}),
+        }
+
+    def rng(self, part: int) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, part))
+
+
+def open_case(run: Run, generator: Path | None) -> Case:
+    """Read the generator and the real cutouts, check for leaks, train the network that looks.
+
+    Raises:
+        BadInput: no generator, too few real cutouts, or some of them taught the generator.
+    """
+    folder = folder_of(generator or run.generator)
+    loaded = load_generator(folder, "cpu")  # says what is wrong with it
+    described = read_json(folder / DESCRIPTION)
+    config, store = run.config.judge, run.store()
+    size = config.size or described["image_size"]
+    rows = rows_to_judge(store, config.split)
+    seen = trained_on(folder)
+    leak = refuse_leak(rows, seen, [s.name for s in run.config.survey if s.kind == "mock"])
+    leak += _of_the_start(described, seen)
+    known = rows[[reads(loaded, caption) for caption in rows["caption"]]]
+    _refuse_strange(known, rows, described)
+    shared, out = _folders(run, generator, described)
+    one, other = halves(known, config.images, config.seed)
+    return Case(
+        config=config,
+        store=store,
+        generator=loaded,
+        described=described,
+        own=folder.resolve().is_relative_to(run.generator.resolve()),
+        seen=seen,
+        leak=leak,
+        left_out=len(rows) - len(known),
+        half=load_images(store, one, size),
+        other_half=load_images(store, other, size),
+        features=train_features(
+            *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
+            run.device,
+        ),
+        asking=Asking(folder, out / "images", size, _sampling(run), run.device, store),
+        shared=shared,
+        out=out,
+    )
+
+
+def _of_the_start(described: dict, seen: pd.DataFrame | None) -> str:
+    started = described.get("started_from") and seen is not None
+    alone = started and len(seen) <= described["images"]
+    return "; what taught the generator that it started from is not listed" if alone else ""
+
+
+def reads(generator: Generator, prompt: str) -> bool:
+    """Whether the generator understands a prompt: it may lack words, or know no weights."""
+    try:
+        generator.tokens(prompt)
+    except BadInput:
+        return False
+    return True
+
+
+def _refuse_strange(known: pd.DataFrame, rows: pd.DataFrame, described: dict) -> None:
+    if len(known) < max(len(rows) / 2, 2 * LEAST):
+        raise BadInput(
+            f"of {len(rows):,} captions to judge with, the generator can read {len(known):,}; it "
+            f"learnt {', '.join(sorted(described['tags']))}. Judge it on cutouts of the survey "
+            "that it learnt from."
+        )
+
+
+def _folders(run: Run, generator: Path | None, described: dict) -> tuple[Path, Path]:
+    shared = run.folder / "judge"
+    return shared, shared if generator is None else shared / f"of-{described['digest'][:8]}"
+
+
+def _sampling(run: Run) -> SynthesisConfig:
+    """The settings of [synthesis], those that [judge] names replaced."""
+    config, anything = run.config.judge, [{"prompt": "nothing", "count": 1}]
+    asked = run.config.synthesis or SynthesisConfig(prompts=anything)
+    named = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    return asked.model_copy(update={k: v for k, v in named.items() if v is not None})

@@ -1,0 +1,196 @@
+"""The whole verb on a tiny run, by the command line."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from discovery import pipeline
+from discovery.cli import main
+from discovery.config import load_config
+from discovery.cutouts import CutoutStore
+from discovery.generator import sample
+from discovery.generator.judge import illustrate, structure
+from discovery.generator.judge.case import open_case
+from discovery.generator.judge.sections import judge_memory
+from discovery.run import Run
+
+RUN = """
+name = "judged"
+seed = 3
+
+[[survey]]
+kind = "mock"
+name = "mock"
+seed = 3
+train = 140
+validation = 70
+search = 0
+quarry_fraction = 0.0
+
+[generator]
+start = "shipped"
+steps = 2
+batch = 2
+checkpoint_every = 1
+snapshots = [1]
+
+[judge]
+images = 20
+steps = 2
+network_steps = 3
+lane_weights = [1.3]
+lane_images = 6
+sampling_steps = [1, 2]
+curve_images = 20
+guidances = [1.0]
+weights = [1.0]
+front_images = 8
+trajectory_steps = 10
+"""
+"""Small, but with the shipped weights: untrained noise has no structure to measure."""
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("judged")
+    (folder / "run.toml").write_text(RUN)
+    run = Run(load_config(folder / "run.toml"), folder / "runs/judged", folder / "run.toml", "cpu")
+    pipeline.walk(run)
+    return run, judge(run)
+
+
+def judge(run, *more):
+    given = ["judge-generator", str(run.source), "--runs", str(run.folder.parent), *more]
+    return CliRunner().invoke(main, [*given, "--device", "cpu"])
+
+
+def told(run, *inside):
+    return json.loads((run.folder / "judge" / Path(*inside) / "judge.json").read_text())
+
+
+def test_it_says_where_everything_is(judged):
+    run, said = judged
+    assert said.exit_code == 0, said.output
+    assert said.output.splitlines()[-1] == (
+        f"judged on 20 synthetic cutouts; all of it in {run.folder / 'judge'}"
+    )
+
+
+def test_everything_is_told_with_its_interval(judged):
+    found = told(judged[0])
+    assert re.fullmatch(
+        r"none of \d+ is among the \d+ cutouts that taught the generator; what taught the "
+        "generator that it started from is not listed",
+        found["leak"],
+    )
+    for name in ("realism", "FID", "KID", "consistency"):
+        for of in ("synthetic", "real"):
+            one = found["measures"][name][of]
+            assert one["low"] <= one["value"] <= one["high"], (name, of)
+    assert [row["quantity"] for row in found["structure"]["distances"]] == [*structure.QUANTITIES]
+    assert found["memory"]["checked"].startswith("against ")
+    assert found["told_apart"].keys() == {"features", "pixels", "features, real halves"}
+    assert [row["training_steps"] for row in found["curves"]["training_steps"]] == [1, 2]
+    assert found["curves"]["knee_of_sampling_steps"] in (1, 2)
+    assert found["speed"]["images_per_second"] > 0
+
+
+def test_synthetic_cutouts_have_the_captions_of_the_real_half(judged):
+    run, _ = judged
+    rows = CutoutStore(run.folder / "judge/images/matched").table()
+    assert len(rows) == 20
+    assert set(rows["steps"]) == {2}
+    captions = run.store().table(["caption"], split="validation")["caption"]
+    assert set(rows["prompt"]) <= set(captions)
+
+
+def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
+    rows = pd.DataFrame(told(judged[0])["extrapolation"]["doses"])
+    assert rows["weight"].fillna(-1).tolist()[:2] == [0.0, 1.3]
+    assert rows["weight"].iloc[-1] is None or np.isnan(rows["weight"].iloc[-1])
+    assert set(rows["images"][rows["weight"].notna()]) == {6}
+    assert rows["brightness"][rows["weight"] == 0].tolist() == [1.0] * (rows["weight"] == 0).sum()
+
+
+def test_figures_are_png_and_pdf_and_tables_csv_and_markdown(judged):
+    folder = judged[0].folder / "judge"
+    names = {path.stem for path in (folder / "figures").glob("*.pdf")}
+    assert names >= {
+        *("real-beside-synthetic", "trajectory", "structure", "dose-response"),
+        *("nearest-training-features", "nearest-training-pixels"),
+        *("training-steps", "sampling-steps", "sheet-0-lane-1.3-seed-0"),
+    }
+    for name in names:
+        assert min(Image.open(folder / "figures" / f"{name}.png").size) > 100
+    assert {p.stem for p in (folder / "tables").glob("*.csv")} == {
+        p.stem for p in (folder / "tables").glob("*.md")
+    }
+
+
+def test_what_is_there_is_not_made_again(judged, monkeypatch):
+    run, _ = judged
+    before = told(run)
+    monkeypatch.setattr(sample, "_draw_rows", None)
+    monkeypatch.setattr(structure, "measure", None)
+    monkeypatch.setattr(illustrate, "save", lambda *_, **__: None)  # most of the time
+    said = judge(run)
+    assert said.exit_code == 0, said.output
+    assert told(run) == before
+
+
+def test_a_generator_without_its_list_cannot_be_checked(judged):
+    run, _ = judged
+    copy = shutil.copytree(run.generator, run.folder.parent / "copy")
+    (copy / "trained_on.parquet").unlink()
+    case = open_case(run, copy)
+    assert case.leak.startswith("cannot be checked")
+    assert case.out == run.folder / f"judge/of-{case.described['digest'][:8]}"
+    assert judge_memory(case)[0] == {
+        "checked": "cannot be checked: the run's training cutouts did not teach this generator"
+    }
+
+
+def test_a_generator_that_saw_the_judges_galaxies_is_refused(judged):
+    run, _ = judged
+    copy = shutil.copytree(run.generator, run.folder.parent / "leaking")
+    rows = run.store().table(["object_id", "galaxy", "sha256"], split="validation").head(2)
+    rows.to_parquet(copy / "trained_on.parquet")
+    said = judge(run, "--generator", str(copy))
+    assert said.exit_code == 2
+    assert "galaxies to judge with taught the generator" in said.output
+
+
+def test_a_step_that_is_not_done_is_named(judged, tmp_path):
+    said = CliRunner().invoke(
+        main, ["judge-generator", str(judged[0].source), "--runs", str(tmp_path)]
+    )
+    assert said.exit_code == 2
+    assert "judge-generator needs the step 'ingest', which is not done" in said.output
+
+
+def test_a_caption_for_a_front_that_no_real_cutout_has(judged):
+    run, _ = judged
+    source = run.source.with_name("other.toml")
+    source.write_text(RUN + 'prompts = ["mock, ring"]\n')
+    said = judge(Run(run.config, run.folder, source, "cpu"))
+    assert said.exit_code == 2
+    assert "[judge] prompts names 'mock, ring', a caption of 0 of the real cutouts" in said.output
+
+
+def test_measurements_are_one_table_by_image(judged):
+    table = pq.read_table(judged[0].folder / "judge/measured/images.parquet").to_pandas()
+    assert table.groupby("set").size().to_dict() == {
+        "half": 20, "other half": 20, "synthetic": 20,
+    }  # fmt: skip
+    assert table["object_id"].is_unique
+    measured = table[table["reason"] == ""]
+    assert len(measured) > 30
+    assert measured["half_light_radius_px"].between(1, 40).all()
