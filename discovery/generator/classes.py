@@ -9,59 +9,66 @@ from discovery.morphology.captions import tags_of
 from discovery.morphology.prompts import parse, plain_text
 
 
-def check_classes(classes: Mapping[str, str]) -> None:
-    """Refuse classes that could not be told apart.
+def check_classes(classes: dict[str, str]) -> dict[str, str]:
+    """The classes of a run file, if they can be told apart.
 
     Raises:
-        BadInput: a class has no tags, or two have the same.
+        ValueError: a class has no tags, or two have the same; the run file's reader explains it.
     """
     seen: dict[frozenset[str], str] = {}
     for name, text in classes.items():
         tags = frozenset(tags_of(text))
         if not tags:
-            raise BadInput(
+            raise ValueError(
                 f"the class {name!r} has no tags; write those its captions hold, for example "
                 "cigar = 'smooth, cigar-shaped galaxy'"
             )
         if tags in seen:
-            raise BadInput(
+            raise ValueError(
                 f"the classes {seen[tags]!r} and {name!r} have the same tags ({text!r}); "
                 "leave one out"
             )
         seen[tags] = name
+    return classes
+
+
+def label_of(caption: str, classes: Mapping[str, str]) -> int:
+    """The place in `classes` of the one with the most tags among those the caption holds all.
+
+    Returns:
+        -1 where the caption belongs to none.
+
+    Raises:
+        BadInput: it belongs to two classes of equally many tags.
+    """
+    have = tags_of(caption)
+    held = {name: len(tags_of(text)) for name, text in classes.items() if tags_of(text) <= have}
+    best = [name for name, size in held.items() if size == max(held.values())]
+    if len(best) > 1:
+        raise BadInput(
+            f"the caption {caption!r} belongs to the classes {best[0]!r} and {best[1]!r} alike; "
+            "give one of them more tags."
+        )
+    return list(classes).index(best[0]) if best else -1
 
 
 def labels_of(captions: Sequence[str], classes: Mapping[str, str]) -> np.ndarray:
-    """The class of every caption: the one with the most tags among those it holds all.
+    """The class of every caption of a training set.
 
     Returns:
         int64 (N,), the place of the class in `classes`, -1 where a caption belongs to none.
 
     Raises:
-        BadInput: a caption belongs to two classes of equally many tags, or a class has none.
+        BadInput: as `label_of`, or a class has no galaxy at all.
     """
-    wanted = [tags_of(text) for text in classes.values()]
-    known = {caption: _label(caption, wanted, list(classes)) for caption in dict.fromkeys(captions)}
-    labels = np.array([known[caption] for caption in captions], dtype=np.int64)
+    known = {caption: label_of(caption, classes) for caption in dict.fromkeys(captions)}
     for place, (name, text) in enumerate(classes.items()):
-        if not (labels == place).any():
+        if place not in known.values():
             raise BadInput(
                 f"no caption holds all the tags of the class {name!r} ({text!r}); write tags as "
                 "the captions have them, or leave the class out."
             )
-    return labels
-
-
-def _label(caption: str, wanted: list[set[str]], names: list[str]) -> int:
-    have = tags_of(caption)
-    sizes = [len(tags) if tags <= have else 0 for tags in wanted]
-    best = [place for place, size in enumerate(sizes) if size and size == max(sizes)]
-    if len(best) > 1:
-        raise BadInput(
-            f"the caption {caption!r} belongs to the classes {names[best[0]]!r} and "
-            f"{names[best[1]]!r} alike; give one of them more tags."
-        )
-    return best[0] if best else -1
+    return np.array([known[caption] for caption in captions], dtype=np.int64)
 
 
 def class_of_prompt(prompt: str, classes: Mapping[str, str]) -> int:

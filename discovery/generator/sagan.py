@@ -3,14 +3,25 @@
 It is here for that comparison and nothing else.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-_LATENT = 128  # of the authors' code
+from discovery.errors import BadInput
+from discovery.generator.config import SAGANConfig
+from discovery.generator.layout import load_weights, save_weights
+from discovery.generator.of_classes import OfClasses
+from discovery.morphology.captions import count_tags
+
+LATENT = 128  # numbers in z, as in the authors' code
+_WEIGHTS = Path("generator/model.safetensors")
 
 
 class SelfAttention(nn.Module):
@@ -98,7 +109,7 @@ class GeneratorNetwork(nn.Module):
     def __init__(self, size: int, channels: tuple[int, ...], classes: int):
         super().__init__()
         self.side = size // 2 ** len(channels)
-        self.start = spectral_norm(nn.Linear(_LATENT, channels[0] * self.side**2))
+        self.start = spectral_norm(nn.Linear(LATENT, channels[0] * self.side**2))
         wide = [channels[0], *channels]
         self.blocks = nn.ModuleList(_Up(a, b, classes) for a, b in pairwise(wide))
         self.attention = SelfAttention(wide[-3])
@@ -150,3 +161,129 @@ def discriminator_loss(of_real: torch.Tensor, of_fake: torch.Tensor) -> torch.Te
 def generator_loss(of_fake: torch.Tensor) -> torch.Tensor:
     """Hinge loss of the generator (eq. 4): its images are to be judged real."""
     return -of_fake.mean()
+
+
+@dataclass(frozen=True)
+class OnePass:
+    """From noise to the image in one pass: what the sampler takes for a process.
+
+    It is its own scheduler, under the names that diffusers' schedulers have.
+    """
+
+    time_scale = 1.0
+    default_sampler = "one-pass"
+    timesteps = torch.zeros(1)
+
+    def scheduler(self, sampler: str = "auto") -> Self:
+        """Itself.
+
+        Raises:
+            BadInput: a sampler was asked for.
+        """
+        if sampler != "auto":
+            raise BadInput(
+                f"sampler = {sampler!r} is for a flow or for diffusion; a sagan generator draws "
+                "in one pass. Leave sampler out."
+            )
+        return self
+
+    def set_timesteps(self, steps: int, device: torch.device) -> None:
+        """Refuse more than one step.
+
+        Raises:
+            BadInput: says so.
+        """
+        if steps != 1:
+            raise BadInput(
+                f"steps = {steps}, but a sagan generator draws in one pass; set steps = 1."
+            )
+
+    def add_noise(self, clean, noise, time) -> torch.Tensor:
+        """Refuse references.
+
+        Raises:
+            BadInput: always; a SAGAN can start from nothing but noise.
+        """
+        raise BadInput(
+            "a sagan generator starts from noise alone; leave reference and strength out."
+        )
+
+    def step(self, said: torch.Tensor, time, x, generator=None) -> "OnePass.Stepped":
+        return OnePass.Stepped(said)
+
+    def clean(self, noised, said: torch.Tensor, time) -> torch.Tensor:
+        return said
+
+    @dataclass(frozen=True)
+    class Stepped:
+        """The image, under the name that diffusers' schedulers give it."""
+
+        prev_sample: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAGANGenerator(OfClasses):
+    """A network that makes an image in one pass, from z and the place of a class."""
+
+    config: SAGANConfig
+    network: GeneratorNetwork
+
+    kind: ClassVar[str] = "sagan"
+    weights: ClassVar[tuple[Path, ...]] = (_WEIGHTS,)
+
+    @classmethod
+    def begin(cls, config: SAGANConfig, pixels, captions: Sequence[str], start) -> Self:
+        cls.require_members(config, captions)
+        return replace(build(config), tags=count_tags(captions))
+
+    @classmethod
+    def read(cls, folder: Path, described: dict[str, Any]) -> Self:
+        built = build(SAGANConfig(**described["config"]))
+        load_weights(built.network, folder / _WEIGHTS)
+        return replace(built, tags=described["tags"], digest=described["digest"])
+
+    def write(self, folder: Path) -> None:
+        save_weights(self.network, folder / _WEIGHTS, torch.float32)
+
+    @property
+    def process(self) -> OnePass:
+        return OnePass()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of z."""
+        return LATENT, 1, 1
+
+    def modules(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"generator": self.network})
+
+    def autocast(self) -> torch.autocast:
+        """float32: two networks against each other leave no room for rounding."""
+        return torch.autocast(self.device.type, enabled=False)
+
+    def no_class(self) -> int:
+        raise BadInput(
+            "a sagan generator knows no guidance and no negative prompt; set guidance = 1."
+        )
+
+    def predict(self, noised: torch.Tensor, time: torch.Tensor, told: torch.Tensor):
+        """The image itself; of z alone, whatever else is in the batch, as batch norm is at rest."""
+        return self.network.eval()(noised.flatten(1), told)
+
+
+def build(config: SAGANConfig) -> SAGANGenerator:
+    """An untrained generator; its weights follow from `config.seed`.
+
+    Raises:
+        BadInput: `size` cannot be halved so often.
+    """
+    halvings = len(config.channels)
+    if config.size % 2**halvings:
+        raise BadInput(
+            f"size = {config.size} cannot be halved {halvings} times, once for each of channels; "
+            "try size = 224 with five channels."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = GeneratorNetwork(config.size, config.channels, len(config.classes))
+    return SAGANGenerator(config=config, tags={}, network=network)

@@ -205,7 +205,8 @@ def run(
     generator = load_generator(folder, device)
     for wanted in sampling.wanted:
         generator.tokens(wanted.prompt)
-        generator.tokens(wanted.negative)
+        if sampling.guidance != 1:
+            generator.tokens(wanted.negative)
     generator.process.scheduler(sampling.sampler)
     pool = _references(sampling, real)
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
