@@ -187,7 +187,7 @@ class OnePass:
             )
         return self
 
-    def set_timesteps(self, steps: int, device: torch.device) -> None:
+    def set_timesteps(self, steps: int, device: torch.device | None = None) -> None:
         """Refuse more than one step.
 
         Raises:

@@ -207,7 +207,7 @@ def run(
         generator.tokens(wanted.prompt)
         if sampling.guidance != 1:
             generator.tokens(wanted.negative)
-    generator.process.scheduler(sampling.sampler)
+    generator.process.scheduler(sampling.sampler).set_timesteps(sampling.steps)
     pool = _references(sampling, real)
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
     rows = _plan(sampling, pool)
