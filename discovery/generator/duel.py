@@ -81,7 +81,7 @@ class Duel:
         tokens = self.generator.caption_tokens([self.captions[row] for row in rows])
         z = torch.randn(len(rows), LATENT, generator=draws)
         device = self.generator.device
-        return images(slice(None), draws).to(device), self.generator.condition(tokens), z.to(device)
+        return images(slice(None)).to(device), self.generator.condition(tokens), z.to(device)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[SAGANGenerator]:
