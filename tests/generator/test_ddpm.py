@@ -26,7 +26,7 @@ def config(**settings):
 
 
 def bars():
-    """uint8 (32, 16, 16, 3): a bar that stands for every first class, one that lies for the other."""
+    """uint8 (32, 16, 16, 3): upright bars of the first class, lying ones of the second."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:16, :16] - 7.5
     shapes = [(abs(x) < 3) & (abs(y) < 8), (abs(y) < 3) & (abs(x) < 8)]
@@ -58,6 +58,23 @@ def test_it_draws_the_class_that_is_asked_for(trained):
     drawn = flattening(sample.draw(generator, prompts, range(16), 30, 1.0))
     assert np.median(drawn[:8]) < 0.5
     assert np.median(drawn[8:]) > 2
+
+
+def test_the_right_class_explains_a_noised_image_best(trained):
+    """At step 300 39 % of the variance is image; the class says what is under the noise."""
+    generator = load_generator(trained, "cpu")
+    x, time = generator.encode(bars()), torch.full((32,), 300)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    noised = generator.process.noised(x, noise, time)
+    with torch.inference_mode():
+        right, wrong = (
+            ((generator.predict(noised, time, torch.tensor(told * 16)) - noise) ** 2).mean(
+                (1, 2, 3)
+            )
+            for told in ([0, 1], [1, 0])
+        )
+    assert (right < wrong).all()
+    assert right.mean() < 0.6 * wrong.mean()
 
 
 def test_the_schedule_is_that_of_ho_et_al():
