@@ -8,7 +8,7 @@ READ = 250.0
 GENERATOR_TRAINED_PX = 65 * 64**2
 GENERATOR_PASSES_PX = 120 * 64**2
 # Work per px against the pixel kind's, from the networks' arithmetic; the larger ones want a GPU.
-GENERATOR_COST = {"pixel": 1.0, "stable-diffusion": 5.0, "ddpm": 4.0}
+GENERATOR_COST = {"pixel": 1.0, "stable-diffusion": 5.0, "ddpm": 18.0, "sagan": 6.0}
 DETECTOR_TRAINED = 550.0
 SCORING_PASSES = 1600.0
 

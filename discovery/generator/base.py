@@ -48,6 +48,11 @@ class Generator(ABC):
         return load_pixels(store, object_ids, cls.image_size(config, start))
 
     @classmethod
+    def learns_from(cls, config: Training, captions: Sequence[str]) -> np.ndarray:
+        """Which images of these captions are examples, bool (N,): by default all."""
+        return np.ones(len(captions), dtype=bool)
+
+    @classmethod
     @abstractmethod
     def begin(
         cls,

@@ -14,13 +14,15 @@ from discovery.generator.config import KINDS, Training, read_config
 from discovery.generator.ddpm import DDPMGenerator
 from discovery.generator.layout import PICKLES
 from discovery.generator.pixel import PixelGenerator
+from discovery.generator.sagan import SAGANGenerator
 from discovery.generator.stable_diffusion import StableDiffusionGenerator
 
 SHIPPED = Path(__file__).parent / "weights"
 DESCRIPTION = "generator.json"
 TRAINED_ON = "trained_on.parquet"
 GENERATORS: dict[str, type[Generator]] = {
-    made.kind: made for made in (PixelGenerator, StableDiffusionGenerator, DDPMGenerator)
+    made.kind: made
+    for made in (PixelGenerator, StableDiffusionGenerator, DDPMGenerator, SAGANGenerator)
 }
 _SAYS = "discovery generator"
 

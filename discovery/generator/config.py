@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from discovery.generator.classes import check_classes
 from discovery.morphology.prompts import parse
 
 PROMPT_SETS = Path(__file__).parent / "prompt_sets"
@@ -35,22 +37,7 @@ class Training(_Settings):
     )
     steps: int = Field(4000, ge=1, description="optimiser steps")
     batch: int = Field(32, ge=1, description="images in a step, over all processes")
-    accumulate: int = Field(
-        1, ge=1, description="parts that a step's batch is computed in, to save memory"
-    )
     learning_rate: float = Field(6e-4, gt=0, description="peak; linear warm-up, cosine to zero")
-    warmup_steps: int = Field(100, ge=0, description="steps of the warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    caption_dropout: float = Field(
-        0.1, ge=0, lt=1, description="share of images trained without caption, for guidance"
-    )
-    tag_dropout: float = Field(
-        0.1,
-        ge=0,
-        lt=1,
-        description="chance that a tag is left out, so that tags mean something alone",
-    )
-    tag_shuffle: bool = Field(True, description="the tags after the survey's come in any order")
     turns: bool = Field(
         True, description="show every image in its eight orientations, for a galaxy has no up"
     )
@@ -64,17 +51,6 @@ class Training(_Settings):
         {},
         description="tags, and how many times as often the images that have them all are drawn: "
         "{ 'dust lane' = 4.0, 'smooth, dust lane' = 20.0 }; the largest that applies counts",
-    )
-    ema_decay: float = Field(
-        0.998, ge=0, lt=1, description="of the averaged weights that are kept; 0: the last ones are"
-    )
-    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
-        "auto",
-        description="of the networks' arithmetic; auto: bf16 where the device computes it; fp16 "
-        "is for training alone",
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="compute activations twice instead of keeping them: slower, less memory"
     )
     seed: int = Field(0, ge=0, description="of weights, order, noise and augmentation")
     checkpoint_every: int = Field(
@@ -91,7 +67,43 @@ class Training(_Settings):
         return self
 
 
-class PixelConfig(Training):
+class Denoising(Training):
+    """How a generator learns to take noise away."""
+
+    accumulate: int = Field(
+        1, ge=1, description="parts that a step's batch is computed in, to save memory"
+    )
+    warmup_steps: int = Field(100, ge=0, description="steps of the warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    caption_dropout: float = Field(
+        0.1, ge=0, lt=1, description="share of images trained without caption, for guidance"
+    )
+    ema_decay: float = Field(
+        0.998, ge=0, lt=1, description="of the averaged weights that are kept; 0: the last ones are"
+    )
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        "auto",
+        description="of the networks' arithmetic; auto: bf16 where the device computes it; fp16 "
+        "is for training alone",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations twice instead of keeping them: slower, less memory"
+    )
+
+
+class Worded(Denoising):
+    """How a generator learns words."""
+
+    tag_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="chance that a tag is left out, so that tags mean something alone",
+    )
+    tag_shuffle: bool = Field(True, description="the tags after the survey's come in any order")
+
+
+class PixelConfig(Worded):
     """A small text-conditioned network on the pixels themselves, from scratch."""
 
     kind: Literal["pixel"] = Field(
@@ -119,7 +131,7 @@ class PixelConfig(Training):
     )
 
 
-class StableDiffusionConfig(Training):
+class StableDiffusionConfig(Worded):
     """Stable Diffusion in its 1.x layout, fine-tuned in the latent space of its autoencoder."""
 
     kind: Literal["stable-diffusion"] = Field(description="fine-tunes Stable Diffusion 1.x")
@@ -150,27 +162,67 @@ class StableDiffusionConfig(Training):
         return self
 
 
-class DDPMConfig(Training):
-    """A class-conditioned diffusion model of pixels (Ho et al. 2020; Zhao, Wang & Lv 2025)."""
-
-    kind: Literal["ddpm"] = Field(description="a class-conditioned model of pixels, T = 1000")
-    start: Literal["scratch"] = Field("scratch", description="such a model starts from nothing")
-    size: int = Field(224, ge=16, le=512, description="side of the images in px")
-    channels: tuple[int, ...] = Field(
-        (64, 128, 256, 256), min_length=2, description="width of the U-Net at each resolution"
-    )
-    layers: int = Field(2, ge=1, le=4, description="residual blocks at each resolution")
-    classes: dict[str, str] = Field(
+Classes = Annotated[
+    dict[str, str],
+    Field(
         min_length=1,
         description="names, and the tags that a caption of the class holds: "
-        "{ cigar = 'smooth, cigar-shaped galaxy' }",
+        "{ cigar = 'smooth, cigar-shaped galaxy' }; other galaxies are left out",
+    ),
+    AfterValidator(check_classes),
+]
+
+
+class DDPMConfig(Denoising):
+    """A diffusion model of pixels and classes (Ho et al. 2020; Zhao, Wang & Lv 2025)."""
+
+    kind: Literal["ddpm"] = Field(description="pixels and classes, T = 1000, noise predicted")
+    start: Literal["scratch"] = Field("scratch", description="such a model starts from nothing")
+    size: int = Field(224, ge=16, le=512, description="side of the images in px")
+    channels: tuple[Annotated[int, Field(ge=8, multiple_of=8)], ...] = Field(
+        (128, 128, 256, 256, 512, 512),
+        min_length=2,
+        description="width of the U-Net at each resolution",
     )
+    layers: int = Field(2, ge=1, le=4, description="residual blocks at each resolution")
+    caption_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of images trained without class, for guidance"
+    )
+    classes: Classes
+
+    @model_validator(mode="after")
+    def _there_is_something_to_drop(self):
+        if self.caption_dropout and len(self.classes) == 1:
+            raise ValueError(
+                "one class has nothing that guidance could lead away from; set "
+                "caption_dropout = 0 or give more classes"
+            )
+        return self
+
+
+class SAGANConfig(Training):
+    """A GAN (Zhang et al. 2019), for the comparison of Zhao, Wang & Lv and nothing else."""
+
+    kind: Literal["sagan"] = Field(description="a GAN, for the comparison and nothing else")
+    start: Literal["scratch"] = Field("scratch", description="such a model starts from nothing")
+    size: int = Field(224, ge=16, le=512, description="side of the images in px")
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1024, 512, 256, 128, 64),
+        min_length=2,
+        description="width at each resolution, from the coarsest; each doubles the side once",
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="of the generator, all the time")
+    discriminator_learning_rate: float = Field(
+        4e-4, gt=0, description="of the discriminator, all the time"
+    )
+    classes: Classes
 
 
 KINDS: dict[str, type[Training]] = {
     "pixel": PixelConfig,
     "stable-diffusion": StableDiffusionConfig,
     "ddpm": DDPMConfig,
+    "sagan": SAGANConfig,
 }
 """The kinds of generator, as `kind` under [generator] names them."""
 
@@ -182,7 +234,8 @@ def _kind_of(value: Any) -> Any:
 GeneratorConfig = Annotated[
     Annotated[PixelConfig, Tag("pixel")]
     | Annotated[StableDiffusionConfig, Tag("stable-diffusion")]
-    | Annotated[DDPMConfig, Tag("ddpm")],
+    | Annotated[DDPMConfig, Tag("ddpm")]
+    | Annotated[SAGANConfig, Tag("sagan")],
     Discriminator(
         _kind_of,
         custom_error_type="unknown_kind",

@@ -1,6 +1,10 @@
-"""The `ddpm` kind: class-conditioned diffusion of pixels, T = 1000 (Zhao, Wang & Lv 2025)."""
+"""The `ddpm` kind: pixels, noise prediction, and classes instead of words.
 
-from collections.abc import Mapping, Sequence
+Zhao, Wang & Lv (2025, Acta Astronomica Sinica) augment a rare class of galaxies with such a model,
+after Ho et al. (2020, arXiv 2006.11239).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,17 +16,20 @@ from torch import nn
 
 from discovery.errors import BadInput
 from discovery.files import write_json
-from discovery.generator.base import Generator
 from discovery.generator.config import DDPMConfig
 from discovery.generator.layout import UNET, load_weights, save_weights
+from discovery.generator.of_classes import OfClasses
 from discovery.generator.process import Diffusion
-from discovery.morphology.captions import count_tags, tags_of
-from discovery.morphology.prompts import WeightedTokens, parse
+from discovery.morphology.captions import count_tags
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDPMGenerator(Generator):
-    """Pixels scaled to -1..1; the class is told by an embedding, the last one being 'any'."""
+class DDPMGenerator(OfClasses):
+    """A U-Net that predicts noise; the embedding of the class is added to that of the time.
+
+    With one class there is nothing to tell, and no embedding. With several, one more stands for
+    images trained without class, where `caption_dropout` asks for them.
+    """
 
     config: DDPMConfig
     unet: UNet2DModel
@@ -31,9 +38,8 @@ class DDPMGenerator(Generator):
     weights: ClassVar[tuple[Path, ...]] = (UNET,)
 
     @classmethod
-    def begin(cls, config: DDPMConfig, pixels, captions, start) -> Self:
-        for caption in captions:
-            _class_of(caption, config.classes)
+    def begin(cls, config: DDPMConfig, pixels, captions: Sequence[str], start) -> Self:
+        cls.require_members(config, captions)
         return replace(build(config), tags=count_tags(captions))
 
     @classmethod
@@ -55,14 +61,10 @@ class DDPMGenerator(Generator):
             },
         )
 
-    @classmethod
-    def refuse(cls, config, prompts: Sequence[str], tags: Mapping[str, int]) -> None:
-        for prompt in filter(None, prompts):
-            _class_of_prompt(prompt, config.classes)
-
     @property
     def process(self) -> Diffusion:
-        return Diffusion(clip=1.0)
+        """1000 steps, betas from 1e-4 to 0.02 (Ho et al., sect. 4), drawn by ancestral steps."""
+        return Diffusion(clip=1.0, default_sampler="ddpm")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,71 +73,55 @@ class DDPMGenerator(Generator):
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"unet": self.unet})
 
-    def encode(self, pixels: np.ndarray) -> torch.Tensor:
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return x.to(self.device)
-
-    def decode(self, x: torch.Tensor) -> np.ndarray:
-        levels = ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return levels.permute(0, 2, 3, 1).cpu().numpy()
-
-    def tokens(self, prompt: str) -> WeightedTokens:
-        classes = self.config.classes
-        return _token(_class_of_prompt(prompt, classes) if prompt else len(classes))
-
-    def caption_tokens(self, captions: Sequence[str]) -> list[WeightedTokens]:
-        classes = self.config.classes
-        return [_token(_class_of(c, classes) if c else len(classes)) for c in captions]
-
     def vary(self, caption: str, rng: np.random.Generator) -> str:
         return "" if rng.random() < self.config.caption_dropout else caption
 
-    def condition(self, tokens: list[WeightedTokens]) -> torch.Tensor:
-        """The number of each class, int64 (B,)."""
-        return torch.tensor([int(t.ids[0]) for t in tokens], device=self.device)
+    def no_class(self) -> int:
+        if not self.config.caption_dropout:
+            raise BadInput(
+                "this generator never saw an image without its class, so guidance has nothing to "
+                "lead away from; set guidance = 1, or train several classes with "
+                "caption_dropout = 0.1."
+            )
+        return len(self.config.classes)
 
-    def predict(self, noised, time, told: torch.Tensor) -> torch.Tensor:
-        return self.unet(noised, time * self.process.time_scale, class_labels=told).sample.float()
+    def predict(self, noised: torch.Tensor, time: torch.Tensor, told: torch.Tensor):
+        labels = told if len(self.config.classes) > 1 else None
+        noised = noised.contiguous(memory_format=torch.channels_last)
+        return self.unet(noised, time, class_labels=labels).sample.float()
 
 
 def build(config: DDPMConfig) -> DDPMGenerator:
-    """An untrained generator; its weights follow from `config.seed`."""
-    plain = len(config.channels) - 1
+    """An untrained generator; its weights follow from `config.seed`.
+
+    Raises:
+        BadInput: `size` cannot be halved so often.
+    """
+    halvings = len(config.channels) - 1
+    if config.size % 2**halvings:
+        raise BadInput(
+            f"size = {config.size} cannot be halved {halvings} times, once less than there are "
+            "channels; try size = 224 with six channels."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        unet = UNet2DModel(
-            sample_size=config.size,
-            block_out_channels=config.channels,
-            layers_per_block=config.layers,
-            down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
-            up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain,
-            norm_num_groups=8,
-            resnet_time_scale_shift="scale_shift",
-            num_class_embeds=len(config.classes) + 1,
-        )
-        return DDPMGenerator(config=config, tags={}, unet=unet)
+        return DDPMGenerator(config=config, tags={}, unet=_build_unet(config))
 
 
-def _token(number: int) -> WeightedTokens:
-    return WeightedTokens(np.array([number]), np.array([True]), np.ones(1, np.float32))
-
-
-def _class_of_prompt(prompt: str, classes: Mapping[str, str]) -> int:
-    spans = parse(prompt)
-    if any(span.weight != 1 for span in spans):
-        raise BadInput(
-            f"the prompt {prompt!r} has weights; a ddpm generator knows classes, no words. "
-            "Leave out the braces."
-        )
-    return _class_of("".join(span.text for span in spans), classes)
-
-
-def _class_of(caption: str, classes: Mapping[str, str]) -> int:
-    said = tags_of(caption)
-    for number, tags in enumerate(classes.values()):
-        if tags_of(tags) <= said:
-            return number
-    raise BadInput(
-        f"{caption!r} is of no class of this generator; its classes: "
-        + "; ".join(f"{name} ({tags})" for name, tags in classes.items())
+def _build_unet(config: DDPMConfig) -> UNet2DModel:
+    # Ho et al.'s for 256 px (appendix B): self-attention at the last resolution but one, there
+    # 16 px, and in the middle. They add the embedding of the time; in Zhao et al. it rescales
+    # every channel.
+    depth, classes = len(config.channels), len(config.classes)
+    attends = [place == depth - 2 for place in range(depth)]
+    return UNet2DModel(
+        sample_size=config.size,
+        block_out_channels=config.channels,
+        layers_per_block=config.layers,
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+        attention_head_dim=None,  # diffusers means one head of all channels
+        norm_num_groups=8,
+        resnet_time_scale_shift="scale_shift",
+        num_class_embeds=classes + bool(config.caption_dropout) if classes > 1 else None,
     )

@@ -93,8 +93,8 @@ class Diffusion:
     zero_terminal_snr: bool = False
     shift: float = 1.0
     clip: float | None = None
+    default_sampler: str = "ddim"
     time_scale = 1.0
-    default_sampler = "ddim"
 
     @classmethod
     def from_diffusers(cls, config: dict[str, Any]) -> "Diffusion":

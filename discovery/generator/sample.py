@@ -205,8 +205,9 @@ def run(
     generator = load_generator(folder, device)
     for wanted in sampling.wanted:
         generator.tokens(wanted.prompt)
-        generator.tokens(wanted.negative)
-    generator.process.scheduler(sampling.sampler)
+        if sampling.guidance != 1:
+            generator.tokens(wanted.negative)
+    generator.process.scheduler(sampling.sampler).set_timesteps(sampling.steps)
     pool = _references(sampling, real)
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
     rows = _plan(sampling, pool)

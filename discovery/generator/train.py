@@ -17,12 +17,14 @@ from discovery.files import digest, read_json
 from discovery.generator import checkpoint
 from discovery.generator.base import Generator
 from discovery.generator.config import Training
+from discovery.generator.duel import Duel, check_alone
 from discovery.generator.examples import StoredImages, digest_of
 from discovery.generator.learner import Learner, check_parts
 from discovery.progress import track
 
 _STATE = "training.safetensors"
 SNAPSHOTS = "snapshots"
+_LEARNERS = {"sagan": (Duel, check_alone)}  # all other kinds share one
 SEEN = ["object_id", "galaxy", "sha256"]
 
 
@@ -39,8 +41,9 @@ def run(store: CutoutStore, config: Training, out: Path, device: str = "auto") -
             "from captions. Ingest a survey with votes, or name the labels of a folder survey with "
             "caption_column and what they say with captions, in its [[survey]] of the run file."
         )
-    start = checkpoint.load_start(config)
     made = checkpoint.GENERATORS[config.kind]
+    rows = rows[made.learns_from(config, list(rows["caption"]))]
+    start = checkpoint.load_start(config)
     pixels = made.load_images(store, list(rows["object_id"]), config, start)
     return train_generator(pixels, list(rows["caption"]), config, out, device, rows[SEEN])
 
@@ -76,7 +79,8 @@ def train_generator(
     """
     out = Path(out)
     processes, device = _processes(device)
-    check_parts(config, processes)
+    learns, check = _LEARNERS.get(config.kind, (Learner, check_parts))
+    check(config, processes)
     start = checkpoint.load_start(config)
     training = _training_digest(pixels, captions, config, start)
     if _is_finished(out, training):
@@ -86,7 +90,7 @@ def train_generator(
     processes.wait_for_everyone()
     generator = made.begin(config, pixels, captions, start)
     generator = generator.to_device(device)
-    learner = Learner(generator, config, generator.examples(pixels, out), captions, processes)
+    learner = learns(generator, config, generator.examples(pixels, out), captions, processes)
     extra = {"training": training, "images": len(captions),
              "started_from": start.digest if start else None}  # fmt: skip
     _learn(learner, out, extra)
