@@ -40,7 +40,8 @@ def keep_latents(
     views = VIEWS if turns else VIEWS[:1]
     starts = range(0, len(pixels), IMAGES_PER_FILE)
     mine = list(enumerate(starts))[processes.process_index :: processes.num_processes]
-    for number, start in track(mine, "latents", unit="images", each=IMAGES_PER_FILE):
+    total = min(len(pixels), len(mine) * IMAGES_PER_FILE)
+    for number, start in track(mine, "latents", total, "images", IMAGES_PER_FILE):
         images = pixels[start : start + IMAGES_PER_FILE]
         _encode(_path(folder, number), images, posterior, seen, views)
     processes.wait_for_everyone()

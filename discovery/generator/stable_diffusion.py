@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from discovery.errors import BadInput
 from discovery.files import read_json, write_json
@@ -221,6 +222,7 @@ def _check_captions(captions: Sequence[str], tokenizer) -> None:
 
 
 def _read_networks(folder: Path) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTextModel]:
+    transformers_logging.disable_progress_bar()  # it counts tensors, within a second
     try:
         return (
             UNet2DConditionModel.from_pretrained(folder / "unet", **_HOW).float(),

@@ -101,7 +101,7 @@ STORY = """
 import sys
 from pathlib import Path
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 from tests.generator import test_stable_diffusion as told
 from discovery.generator import train
 learn = train.Learner.learn
@@ -171,7 +171,7 @@ def test_activations_computed_twice_teach_the_same(published, tmp_path):
         for again in (False, True)
     )  # fmt: skip
     one, other = (load_file(folder / "lora" / adapters.FILE) for folder in (kept, twice))
-    learnt = [name for name in one if "lora_B" in name or "lora.up" in name]
+    learnt = [name for name in one if "lora_B" in name or ".up." in name]
     assert any(name.startswith("text_encoder.") for name in learnt)
     for name in learnt:  # they begin as 0
         assert one[name].abs().max() > 1e-3, name

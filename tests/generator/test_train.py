@@ -91,7 +91,7 @@ STORY = """
 import sys
 from pathlib import Path
 import torch
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 sys.path.insert(0, {here!r})
 import test_train
 from discovery.generator import train

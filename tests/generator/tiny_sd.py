@@ -83,5 +83,9 @@ def build(folder: Path) -> Path:
             feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip
+        for name, parameter in pipeline.text_encoder.named_parameters():
+            # Untrained, its rows are centred and have no mean to restore; CLIP's have one.
+            if name.endswith("final_layer_norm.bias"):
+                torch.nn.init.normal_(parameter, 0.3, 0.1)
     pipeline.save_pretrained(folder / "sd", safe_serialization=True)
     return folder / "sd"
