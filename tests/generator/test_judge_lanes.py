@@ -72,11 +72,15 @@ def test_it_tells_the_shape_of_an_early_type_with_a_lane_too(judge):
     assert judge.is_early_type(pairs(40, 23)).mean() < 0.1
 
 
-def test_the_same_seed_gives_the_same_judge(judge):
-    again = train_lane_judge(early_types(80, 1), pairs(80, 2), pairs(20, 3), 5, TINY, "cpu")
-    assert again.card == judge.card
-    for key, value in judge.learner.state_dict().items():
-        torch.testing.assert_close(again.learner.state_dict()[key], value, rtol=0, atol=0)
+def test_the_same_seed_gives_the_same_judge():
+    few = TINY.model_copy(update={"steps": 3})
+    first, again, other = (
+        train_lane_judge(early_types(24, 1), pairs(20, 2), None, seed, few, "cpu")
+        for seed in (5, 5, 6)
+    )
+    # the card holds the digest of the weights and the threshold
+    assert first.card == again.card
+    assert first.digest != other.digest
 
 
 def test_a_judge_comes_back_from_disk(judge, tmp_path):
@@ -152,7 +156,7 @@ def test_no_lane_that_stands_out_is_an_error():
 
 def test_the_judge_is_judged(judge):
     plain, laned = early_types(40, 61), {"rendered": paint_lanes(early_types(60, 62), seed=5)}
-    checks = judge_the_judge(judge, plain, laned, {"pairs": pairs(20, 63), "none": pairs(0, 1)})
+    checks = judge_the_judge(judge, plain, laned, {"pairs": pairs(20, 63), "none": pairs(1, 1)[:0]})
     by_name = {(c.images, c.measure): c for c in checks}
     assert len(by_name) == len(checks) == 2 + 3 * 2 + 2 * 2
     false_positives = by_name["early types without a lane", "false positives"]

@@ -19,7 +19,6 @@ from discovery.generator.judge.real import LEAST, Images
 from discovery.generator.judge.tables import once, write_both
 from discovery.morphology.prompts import plain_text
 
-MEASURES = ("realism", "diversity", "consistency", "FID")
 USUAL_PROMPTS = 3  # for the Pareto fronts, where the run file names none
 TIMED_IMAGES = 16
 _REPLICATES = 100
@@ -42,6 +41,11 @@ def measure_point(case: Case, drawn: Images, real: Images) -> dict[str, float]:
     sets = [case.features.look(images.pixels)[0] for images in (real, drawn)]
     distance = set_interval(distances.frechet, sets, case.rng(6), _REPLICATES)
     return three_measures(case, drawn, real) | columns("FID", distance)
+
+
+def real_point(case: Case) -> dict[str, float]:
+    """`measure_point` of as many real cutouts of the other half: what perfection would reach."""
+    return measure_point(case, case.other_half.first(case.config.curve_images), case.half)
 
 
 def _points(case: Case) -> Mapping[str, int]:

@@ -72,15 +72,14 @@ def dose_response(theme: Theme, rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-def curve(theme: Theme, table: pd.DataFrame, x: str, best: Mapping[str, float]) -> Figure:
-    """Each measure against `x`; a dashed line where real cutouts stand, where that is known."""
+def curve(theme: Theme, table: pd.DataFrame, x: str, real: Mapping[str, float]) -> Figure:
+    """Each measure against `x`; a dashed line where `real` cutouts stand."""
     figure, panels = _panels(4)
     (look, *_) = _looks(theme)
     for panel, name in zip(panels, ("realism", "diversity", "consistency", "FID"), strict=True):
         _with_bars(panel, table, x, name, look, "synthetic")
-        if best.get(name) is not None:
-            panel.axhline(best[name], color=theme.ink, linestyle=(0, (4, 2)), linewidth=1.2,
-                          label="real cutouts")  # fmt: skip
+        panel.axhline(real[name], color=theme.ink, linestyle=(0, (4, 2)), linewidth=1.2,
+                      label="real cutouts")  # fmt: skip
         panel.set(xlabel=x.replace("_", " "), ylabel=name, xscale="log")
         panel.set_xticks(table[x], [f"{value:,}" for value in table[x]], fontsize=8)
         panel.minorticks_off()

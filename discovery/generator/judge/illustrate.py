@@ -13,7 +13,6 @@ from discovery.files import digest
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import figures
 from discovery.generator.judge.case import Case
-from discovery.generator.judge.curves import MEASURES
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
 from discovery.generator.judge.structure import QUANTITIES
@@ -72,12 +71,11 @@ def show_lanes(case: Case, drawn: Mapping[tuple[str, float], Images], rows: list
         _save(case, name, figures.sheet, title, shown)
 
 
-def show_curves(case: Case, curves: Mapping[str, pd.DataFrame], told: dict) -> None:
-    """Measures against training and sampling steps, beside what real halves reach."""
-    best = {name: (told[name]["real"] or {}).get("value") for name in MEASURES}
+def show_curves(case: Case, curves: Mapping[str, pd.DataFrame], real: dict[str, float]) -> None:
+    """Measures against training and sampling steps, beside what as many `real` ones reach."""
     for x, table in curves.items():
         if len(table):
-            _save(case, x.replace("_", "-"), figures.curve, table, x, best)
+            _save(case, x.replace("_", "-"), figures.curve, table, x, real)
 
 
 def show_fronts(case: Case, table: pd.DataFrame) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.judge import curves, dose, illustrate, sections
@@ -26,19 +28,18 @@ def judge_generator(run: Run, generator: Path | None = None) -> str:
     """
     case = open_case(run, generator)
     captions = curves.front_captions(case)
-    likeness = sections.judge_likeness(case)
     illustrate.show_samples(case)
     illustrate.show_trajectory(case, case.half.captions[0])
     found = {
         "case": case.describe(),
         "leak": case.leak,
         "features": sections.judge_the_network(case),
-        "measures": likeness,
+        "measures": sections.judge_likeness(case),
         "told_apart": sections.judge_by_classifier(case),
         "structure": _structure(case),
         "memory": _memory(case),
         "extrapolation": _extrapolation(case),
-        "curves": _curves(case, likeness),
+        "curves": _curves(case),
         "fronts": _fronts(case, captions),
         "speed": curves.sampling_speed(case),
     }
@@ -73,11 +74,13 @@ def _extrapolation(case: Case) -> dict:
     return {"doses": rows, "lane_judge": dose.check_lane_judge(case, judge)}
 
 
-def _curves(case: Case, likeness: dict) -> dict:
+def _curves(case: Case) -> dict:
     found = {"training_steps": curves.training_curve(case),
              "sampling_steps": curves.sampling_curve(case)}  # fmt: skip
-    illustrate.show_curves(case, found, likeness)
+    real = curves.real_point(case)
+    illustrate.show_curves(case, found, real)
     told = {name: records(table) for name, table in found.items()}
+    told["real_cutouts"] = records(pd.DataFrame([real]))
     return told | {"knee_of_sampling_steps": curves.knee(found["sampling_steps"])}
 
 
