@@ -143,9 +143,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         for place, block in enumerate(self.blocks):
-            if place == 2:
-                x = self.attention(x)
             x = block(x)
+            if place == 1:
+                x = self.attention(x)
         features = F.relu(x).sum((2, 3))
         verdict = self.verdict(features)[:, 0]
         if self.of_class is None:
