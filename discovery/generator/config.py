@@ -100,6 +100,13 @@ class Worded(Denoising):
         lt=1,
         description="chance that a tag is left out, so that tags mean something alone",
     )
+    single_tag: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of images shown under one of their tags alone, so that it can be asked "
+        "for by itself",
+    )
     tag_shuffle: bool = Field(True, description="the tags after the survey's come in any order")
 
 
@@ -122,6 +129,13 @@ class PixelConfig(Worded):
     layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
     text_width: int = Field(128, ge=16, description="width of the text encoder")
     text_layers: int = Field(1, ge=1, le=12, description="layers of the text encoder")
+    stretch: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of images shown stretched, mostly to a rounder shape, and captioned "
+        "so: features are then seen on shapes on which they do not occur",
+    )
     noise_shift: float = Field(
         4.0,
         ge=1,

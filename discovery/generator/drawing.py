@@ -39,9 +39,11 @@ def _factors(tags: list[set[str]], counts: Mapping[str, int], emphasis: Mapping[
 
 
 def vary_caption(caption: str, config: Training, rng: np.random.Generator) -> str:
-    """The survey's tag, then some of the others in any order; sometimes nothing."""
+    """The survey's tag, then some or one of the others in any order; sometimes nothing."""
     if rng.random() < config.caption_dropout:
         return ""
     survey, *tags = caption.split(", ")
+    if tags and config.single_tag and rng.random() < config.single_tag:
+        return f"{survey}, {rng.choice(tags)}"
     kept = [tag for tag in tags if rng.random() >= config.tag_dropout]
     return ", ".join([survey, *(rng.permutation(kept).tolist() if config.tag_shuffle else kept)])

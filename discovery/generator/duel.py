@@ -76,7 +76,7 @@ class Duel:
         """Real images, the classes of real and painted ones alike, and z."""
         rng = np.random.default_rng([self.config.seed, step])
         rows = rng.choice(len(self.captions), self.config.batch, p=self.weights)
-        images = self.examples.batch(rows, rng)
+        images, _ = self.examples.batch(rows, rng)
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
         tokens = self.generator.caption_tokens([self.captions[row] for row in rows])
         z = torch.randn(len(rows), LATENT, generator=draws)

@@ -8,30 +8,39 @@ import numpy as np
 import torch
 
 from discovery.cutouts import CutoutStore, decode
+from discovery.generator.stretch import measure_shape, stretch
 
 
 class Examples(Protocol):
     """Where the training loop takes its images from."""
 
-    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> "Batch":
-        """The images of these rows, each turned as `rng` says."""
+    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> tuple["Batch", "Shapes"]:
+        """The images of these rows, each turned as `rng` says, and which of them are stretched."""
 
 
 Batch = Callable[[slice], torch.Tensor]
 """Gives the `x` of part of a batch; another process may take another part."""
+Shapes = Sequence[float | None]
+"""Axis ratio of each image that is shown stretched; None for one that is shown as it is."""
 
 
 class TurnedPixels:
-    """Images that are turned and encoded anew whenever they are drawn."""
+    """Images that are turned, some of them stretched, and encoded anew whenever they are drawn."""
 
-    def __init__(self, pixels: np.ndarray, encode: Callable, turns: bool):
-        self.pixels, self.encode, self.turns = pixels, encode, turns
+    def __init__(self, pixels: np.ndarray, encode: Callable, turns: bool, stretched: float = 0.0):
+        self.pixels, self.encode = pixels, encode
+        self.turns, self.stretched = turns, stretched
 
-    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> Batch:
+    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> tuple[Batch, Shapes]:
         images = [self.pixels[row] for row in rows]
         if self.turns:
             images = [turn(image, rng) for image in images]
-        return lambda part: self.encode(np.stack(images[part]))
+        shapes: list[float | None] = [None] * len(rows)
+        for place in range(len(rows)) if self.stretched else ():
+            if rng.random() < self.stretched:
+                images[place] = stretch(images[place], rng)
+                shapes[place] = measure_shape(images[place])[1]
+        return (lambda part: self.encode(np.stack(images[part]))), shapes
 
 
 def turn(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from discovery.files import digest, writing
-from discovery.generator.examples import Batch, turned
+from discovery.generator.examples import Batch, Shapes, turned
 from discovery.progress import track
 
 IMAGES_PER_FILE = 64
@@ -74,7 +74,7 @@ class Latents:
         self.folder, self.views = folder, views
         self._opened: dict[int, safe_open] = {}
 
-    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> Batch:
+    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> tuple[Batch, Shapes]:
         views = rng.integers(self.views, size=len(rows))
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
         drawn: dict[str, torch.Tensor] = {}
@@ -89,7 +89,7 @@ class Latents:
                 drawn["noise"] = torch.randn(len(rows), *mean.shape[1:], generator=draws)
             return mean + std * drawn["noise"][chosen]
 
-        return part
+        return part, [None] * len(rows)
 
     def _read(self, name: str, row: int, view: int) -> torch.Tensor:
         number, within = divmod(row, IMAGES_PER_FILE)

@@ -20,6 +20,7 @@ from discovery.generator.base import Generator
 from discovery.generator.config import Training
 from discovery.generator.drawing import draw_weights
 from discovery.generator.examples import Examples
+from discovery.generator.stretch import STRETCHED, UNNAMED, reshaped
 from discovery.progress import say
 
 
@@ -91,8 +92,8 @@ class Learner:
         """What the step shows; gives any part of it as (x, tokens, time, noise)."""
         rng = np.random.default_rng([self.config.seed, step])
         rows = rng.choice(len(self.captions), self.config.batch, p=self.weights)
-        images = self.examples.batch(rows, rng)
-        said = [self.generator.vary(self.captions[row], rng) for row in rows]
+        images, shapes = self.examples.batch(rows, rng)
+        said = [self._say(row, ratio, rng) for row, ratio in zip(rows, shapes, strict=True)]
         draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
         time = self.generator.process.draw_times(len(rows), draws)
         noise = torch.randn(len(rows), *self.generator.shape, generator=draws)
@@ -103,6 +104,15 @@ class Learner:
             time[part].to(device),
             noise[part].to(device),
         )
+
+    def _say(self, row: int, ratio: float | None, rng: np.random.Generator) -> str:
+        if ratio is None:
+            return self.generator.vary(self.captions[row], rng)
+        caption = reshaped(self.captions[row], ratio)
+        said = self.generator.vary(caption, rng)
+        if said and caption != self.captions[row] and rng.random() < UNNAMED:
+            return said
+        return f"{said}, {STRETCHED}" if said else STRETCHED
 
     def _parts(self) -> list[slice]:
         """This process's part of the batch, cut into what is computed at a time."""

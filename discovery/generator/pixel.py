@@ -16,8 +16,10 @@ from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.base import Generator
 from discovery.generator.config import PixelConfig
+from discovery.generator.examples import TurnedPixels
 from discovery.generator.layout import TEXT, UNET, load_weights, save_weights
 from discovery.generator.process import Diffusion, Flow, Process
+from discovery.generator.stretch import STRETCHED
 from discovery.generator.vocabulary import (
     LONGEST,
     build_tokenizer,
@@ -67,14 +69,16 @@ class PixelGenerator(Generator):
     @classmethod
     def begin(cls, config, pixels, captions, start) -> Self:
         counts = count_tags(captions)
+        if config.stretch:
+            counts[STRETCHED] = round(config.stretch * len(captions))
         if start is None:
             flat = pixels.reshape(-1, 3)
             mean, std = flat.mean(0) / 255, flat.std(0) / 255
-            made = build(config, collect_words(captions), mean.tolist(), std.tolist())
+            made = build(config, collect_words(counts), mean.tolist(), std.tolist())
             return replace(made, tags=counts)
         kept = {name: getattr(start.config, name) for name in _NETWORK}
         both = {t: start.tags.get(t, 0) + counts.get(t, 0) for t in {**start.tags, **counts}}
-        grown = learn_words(start, collect_words(captions))
+        grown = learn_words(start, collect_words(counts))
         return replace(grown, tags=both, config=config.model_copy(update=kept), digest="")
 
     @classmethod
@@ -132,6 +136,9 @@ class PixelGenerator(Generator):
 
     def modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
+
+    def examples(self, pixels: np.ndarray, folder: Path) -> TurnedPixels:
+        return TurnedPixels(pixels, self.encode, self.config.turns, self.config.stretch)
 
     def encode(self, pixels: np.ndarray) -> torch.Tensor:
         x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
