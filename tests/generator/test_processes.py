@@ -68,8 +68,11 @@ def free_port() -> int:
 
 
 def far_apart(one: Path, other: Path, part: str) -> float:
-    (a, b) = (load_file(folder / part) for folder in (one, other))
-    return max(float((a[name].float() - b[name].float()).abs().max()) for name in a)
+    """Root of the summed squares of all differences: a bias that a group norm takes away again has
+    a gradient of rounding errors, which Adam makes a step of; they are a few among thousands.
+    """
+    a, b = (load_file(folder / part) for folder in (one, other))
+    return sum(float((a[n].float() - b[n].float()).square().sum()) for n in a) ** 0.5
 
 
 def test_two_processes_end_with_the_weights_of_one(tmp_path):
@@ -85,10 +88,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
         ("sd", "text_encoder/model.safetensors"),
     ):
         one, two = tmp_path / "one" / kind, tmp_path / "two" / kind
-        learnt = far_apart(one, one / "snapshots/1", part)
-        assert learnt > 3e-4
-        # sums in another order, through Adam's division, and a rounding when weights are kept
-        assert far_apart(one, two, part) < 0.25 * learnt
+        assert far_apart(one, two, part) < 0.1 * far_apart(one, one / "snapshots/1", part)
         load_generator(two, "cpu")
     assert {p.name for p in (tmp_path / "two").rglob("*")} == {
         p.name for p in (tmp_path / "one").rglob("*")
@@ -101,7 +101,7 @@ def test_a_batch_in_parts_is_the_batch_at_once(tmp_path):
         for n in (1, 4)
     )
     part = "unet/diffusion_pytorch_model.safetensors"
-    assert far_apart(whole, parts, part) < 0.25 * far_apart(whole, whole / "snapshots/1", part)
+    assert far_apart(whole, parts, part) < 0.1 * far_apart(whole, whole / "snapshots/1", part)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
