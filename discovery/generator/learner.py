@@ -20,7 +20,7 @@ from discovery.generator.base import Generator
 from discovery.generator.config import Training
 from discovery.generator.drawing import draw_weights
 from discovery.generator.examples import Examples
-from discovery.generator.stretch import STRETCHED, UNNAMED, reshaped
+from discovery.generator.stretch import STRETCHED, reshaped
 from discovery.progress import say
 
 
@@ -108,10 +108,7 @@ class Learner:
     def _say(self, row: int, ratio: float | None, rng: np.random.Generator) -> str:
         if ratio is None:
             return self.generator.vary(self.captions[row], rng)
-        caption = reshaped(self.captions[row], ratio)
-        said = self.generator.vary(caption, rng)
-        if said and caption != self.captions[row] and rng.random() < UNNAMED:
-            return said
+        said = self.generator.vary(reshaped(self.captions[row], ratio), rng)
         return f"{said}, {STRETCHED}" if said else STRETCHED
 
     def _parts(self) -> list[slice]:

@@ -16,10 +16,6 @@ from torch.nn import functional as F
 STRETCHED = "stretched"
 ROUNDED = 0.6  # share of stretches that go along the minor axis; the others go anywhere
 STRETCH_RANGE = (1.5, 4.0)  # an edge-on disc of axis ratio 0.25 becomes anything up to round
-# Share of images whose caption was reshaped that do not say so. No delivered image has such a
-# caption (a round galaxy that is not smooth), so nothing leaks; but were all of them named, the
-# network would learn in time that features lie on other shapes only where it reads the word.
-UNNAMED = 0.5
 # From an axis ratio up, of moments within a circle, a galaxy is as round as the tag says.
 ROUNDNESS = (
     (0.8, "completely round galaxy"),
