@@ -7,7 +7,7 @@ import numpy as np
 
 from discovery.evidence.metrics import auroc, wilson
 from discovery.generator.judge.lane_examples import paint_lanes
-from discovery.generator.judge.lanes import LaneJudge
+from discovery.generator.judge.lanes import EVEN, LaneJudge
 
 PAINTED = "painted on held-out early types"
 
@@ -50,25 +50,26 @@ def judge_the_judge(
     Raises:
         BadInput: the images are not of the size the judge was made for.
     """
-    sky = judge.lane_probability(plain)
-    checks = _shares(judge, "early types without a lane", "false positives", plain)
+    sky = judge.probabilities(plain)
+    checks = _shares(judge, "early types without a lane", "false positives", sky)
     for name, pixels in {PAINTED: paint_lanes(plain, seed), **laned}.items():
-        checks.append(_separation(name, judge.lane_probability(pixels), sky))
-        checks += _shares(judge, name, "completeness", pixels)
+        answers = judge.probabilities(pixels)
+        checks.append(_separation(name, answers[:, 0], sky[:, 0]))
+        checks += _shares(judge, name, "completeness", answers)
     for name, pixels in others.items():
-        checks += _shares(judge, name, "called laned", pixels)
+        checks += _shares(judge, name, "called laned", judge.probabilities(pixels))
     return checks
 
 
-def _separation(name, probability, sky):
-    is_laned = np.repeat([True, False], [len(probability), len(sky)])
-    found = auroc(is_laned, np.concatenate([probability, sky]))
-    return Check(name, "AUROC", found.value, found.low, found.high, len(probability))
+def _separation(name, laned, plain):
+    is_laned = np.repeat([True, False], [len(laned), len(plain)])
+    found = auroc(is_laned, np.concatenate([laned, plain]))
+    return Check(name, "AUROC", found.value, found.low, found.high, len(laned))
 
 
-def _shares(judge, name, of_lane, pixels):
-    answers = {of_lane: judge.has_lane(pixels), "called early": judge.is_early_type(pixels)}
-    return [_share(name, measure, answer) for measure, answer in answers.items()]
+def _shares(judge, name, of_lane, answers):
+    seen = {of_lane: answers[:, 0] >= judge.threshold, "called early": answers[:, 1] >= EVEN}
+    return [_share(name, measure, answer) for measure, answer in seen.items()]
 
 
 def _share(name, measure, answer):

@@ -32,6 +32,7 @@ CARD_KEYS = ("size", "config", "threshold", "false_positive_rate", "training_dig
 HELD_OUT = 0.25  # of the early types: they fix the threshold and are not trained on
 FEWEST = 20
 VIEWS = 4
+EVEN = 0.5  # early types and others have equal shares of a batch
 CHUNK = 256
 GAMMA = (0.75, 1.33)
 VARIED = AugmentConfig(blur_share=0.5, blur_px=0.8, noise=0.04)
@@ -85,7 +86,7 @@ class LaneJudge:
         Raises:
             BadInput: the images are not of the size the judge was made for.
         """
-        return self._probabilities(pixels)[:, 0]
+        return self.probabilities(pixels)[:, 0]
 
     def has_lane(self, pixels: np.ndarray) -> np.ndarray:
         """Whether there is a lane at the frozen threshold, bool (N,); as `lane_probability`."""
@@ -99,15 +100,15 @@ class LaneJudge:
         Raises:
             BadInput: the images are not of the size the judge was made for.
         """
-        return self._probabilities(pixels)[:, 1]
+        return self.probabilities(pixels)[:, 1]
 
     def is_early_type(self, pixels: np.ndarray) -> np.ndarray:
         """Whether its shape is more likely an early type's, bool (N,)."""
-        return self.early_type_probability(pixels) >= 0.5
+        return self.early_type_probability(pixels) >= EVEN
 
     @torch.inference_mode()
-    def _probabilities(self, pixels):
-        """(N, 2): lane, early type."""
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Both answers in one pass: `lane_probability`, `early_type_probability`; float (N, 2)."""
         check_images(pixels, self.size)
         chunks = [torch.from_numpy(pixels[i : i + CHUNK]) for i in range(0, len(pixels), CHUNK)]
         answers = [self._answers(grey_input(chunk.to(self.device))) for chunk in chunks]
