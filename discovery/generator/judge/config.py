@@ -47,6 +47,9 @@ class JudgeConfig(BaseModel):
         min_length=1,
         description="weights of the lane, for the dose-response curve",
     )
+    lane_guidance: float | None = Field(
+        None, ge=1, le=30, description="guidance where a lane is asked for; left out, as elsewhere"
+    )
     lane_images: int = Field(
         128, ge=1, description="images of each early type at each weight of the lane, and without"
     )

@@ -60,7 +60,9 @@ def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], I
     """Images of each caption at each weight of the lane, and at 0: without."""
     weights = (0.0, *case.config.lane_weights)
     asked = {laned(c, w): (c, w) for c in captions for w in weights}
-    drawn = case.asking.draw("lanes", dict.fromkeys(asked, case.config.lane_images))
+    guidance = case.config.lane_guidance
+    asking = case.asking.sampled(guidance=guidance) if guidance else case.asking
+    drawn = asking.draw("lanes", dict.fromkeys(asked, case.config.lane_images))
     return {asked[prompt]: drawn.of(prompt) for prompt in asked}
 
 
