@@ -153,7 +153,7 @@ def test_a_kind_of_survey_that_does_not_exist_names_those_that_do(tmp_path):
 def test_a_kind_of_generator_that_does_not_exist_names_those_that_do(tmp_path):
     wrong = TINY.replace("[generator]", '[generator]\nkind = "gan"')
     with pytest.raises(BadInput, match=r"generator: no such kind of generator; known: pixel, stable"
-                       r"-diffusion, ddpm \(given: 'gan'\)"):  # fmt: skip
+                       r"-diffusion, ddpm, sagan \(given: 'gan'\)"):  # fmt: skip
         load(tmp_path, wrong)
 
 

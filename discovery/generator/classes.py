@@ -10,7 +10,9 @@ from discovery.morphology.prompts import parse, plain_text
 
 
 def check_classes(classes: dict[str, str]) -> dict[str, str]:
-    """The classes of a run file, if they can be told apart.
+    """The classes of a run file in the order of their names, if they can be told apart.
+
+    A network is told the place of a class, and generator.json keeps no order but this.
 
     Raises:
         ValueError: a class has no tags, or two have the same; the run file's reader explains it.
@@ -29,7 +31,7 @@ def check_classes(classes: dict[str, str]) -> dict[str, str]:
                 "leave one out"
             )
         seen[tags] = name
-    return classes
+    return dict(sorted(classes.items()))
 
 
 def label_of(caption: str, classes: Mapping[str, str]) -> int:

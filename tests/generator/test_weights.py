@@ -7,7 +7,7 @@ from discovery.files import read_json
 from discovery.generator.checkpoint import SHIPPED, load_generator
 from discovery.generator.config import read_config
 
-RUN_FILE = Path(__file__).parents[2] / "runs" / "demo-generator.toml"
+RUN_FILE = Path(__file__).parents[2] / "runs" / "demo-generator-lanes.toml"
 
 
 def test_shipped_weights_are_those_of_the_run_file():
