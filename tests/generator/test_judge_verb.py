@@ -86,11 +86,9 @@ def test_it_says_where_everything_is(judged):
 
 def test_everything_is_told_with_its_interval(judged):
     found = told(judged[0])
-    assert re.fullmatch(
-        r"none of \d+ is among the \d+ cutouts that taught the generator; what taught the "
-        "generator that it started from is not listed",
-        found["leak"],
-    )
+    # the few of the run, and the thousands that had taught the generator it started from
+    said = r"none of \d+ is among the 1\d,\d+ cutouts that taught the generator"
+    assert re.fullmatch(said, found["leak"])
     for name in ("realism", "FID", "KID", "consistency"):
         for of in ("synthetic", "real"):
             one = found["measures"][name][of]
