@@ -143,6 +143,13 @@ class PixelConfig(Worded):
         description="how far training and sampling lean towards much noise, where a galaxy's shape "
         "is decided; 1: not at all, larger images need more",
     )
+    noise_spread: float = Field(
+        1.75,
+        ge=0.5,
+        le=4,
+        description="how far apart the noise levels of a flow lie, in training and sampling; at 1 "
+        "the little noise in which the texture of the sky is decided is hardly ever seen",
+    )
 
 
 class StableDiffusionConfig(Worded):
@@ -317,8 +324,10 @@ class SynthesisConfig(_Settings):
     prompts: tuple[PromptCount, ...] = Field((), description="prompts with counts")
     set: PromptSet | None = Field(None, description="prompts that come with the package, as well")
     steps: int = Field(12, ge=1, le=1000, description="steps of the sampler")
-    sampler: Literal["auto", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
-        "auto", description="auto: euler for a flow, else ddim; the others are for diffusion only"
+    sampler: Literal["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
+        "auto",
+        description="auto: dpm (DPM-Solver++, second order) for a flow, else ddim; euler is for a "
+        "flow only, dpm for both, the others for diffusion",
     )
     guidance: float = Field(
         2.5, ge=1, le=30, description="classifier-free guidance; 1 follows the caption as trained"

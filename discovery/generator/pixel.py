@@ -97,7 +97,7 @@ class PixelGenerator(Generator):
         self.unet.save_config(folder / "unet")
         self.text_encoder.config.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        scheduler = self.process.scheduler()
+        scheduler = self.process.scheduler(self.process.plain_sampler)
         scheduler.save_pretrained(folder / "scheduler")
         write_json(
             folder / "model_index.json",
@@ -123,7 +123,7 @@ class PixelGenerator(Generator):
     @property
     def process(self) -> Process:
         if self.config.objective == "flow":
-            return Flow(self.config.noise_shift)
+            return Flow(self.config.noise_shift, self.config.noise_spread)
         return Diffusion(
             prediction=self.config.objective,
             zero_terminal_snr=self.config.objective == "v",

@@ -48,7 +48,8 @@ def draw(
         strength: share of the steps, from the noisiest on, that a reference goes through; 1 gives
             it all the noise that the schedule has.
         guidance_rescale: 0..1, how far `_guided` keeps the contrast.
-        sampler: 'euler' of a flow; 'ddim', 'ddpm' or 'euler-ancestral' of diffusion; 'auto'.
+        sampler: 'dpm', or 'euler' of a flow, or 'ddim', 'ddpm', 'euler-ancestral' of diffusion;
+            'auto'.
 
     Returns:
         uint8 (N, S, S, 3), RGB.

@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from discovery.errors import BadInput
-from discovery.generator.process import Diffusion, Flow, zero_terminal
+from discovery.generator.process import Diffusion, Flow, spread_noise, zero_terminal
 
 STABLE = Diffusion(0.00085, 0.012, "scaled_linear")
 
@@ -92,12 +92,43 @@ def test_a_shift_multiplies_the_noise_to_signal_ratio_as_in_a_flow():
     torch.testing.assert_close(ratio, torch.full_like(ratio, 4.0), rtol=1e-3, atol=0)
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "euler-ancestral"])
+def test_a_spread_multiplies_the_distance_of_noise_levels_in_log_odds():
+    sigma = torch.tensor([0.0, 0.02, 0.3, 0.5, 0.9, 1.0], dtype=torch.float64)
+    apart = spread_noise(sigma, 2.0)
+    torch.testing.assert_close(apart[1:-1].logit(), 2 * sigma[1:-1].logit())
+    assert apart[[0, 3, -1]].tolist() == [0.0, 0.5, 1.0]
+    drawn = Flow(4.0, 1.75).draw_times(20_000, torch.Generator().manual_seed(0)).double().logit()
+    assert drawn.mean().item() == pytest.approx(math.log(4), abs=3 * 1.75 / math.sqrt(20_000))
+    assert drawn.std().item() == pytest.approx(1.75, rel=0.02)
+
+
+def walk(scheduler, width: float, steps: int) -> float:
+    """What a sampler makes of noise of 1 where images are Gaussian noise of `width` and the
+    network is perfect.
+    """
+    scheduler.set_timesteps(steps)
+    x = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    for time in scheduler.timesteps:
+        sigma = float(time) / 1000
+        clean = (1 - sigma) * width**2 / ((1 - sigma) ** 2 * width**2 + sigma**2) * x
+        x = scheduler.step((x - clean) / sigma, time, x).prev_sample
+    return float(x)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.3, 1.0, 10.0])  # from a sky's to a bright galaxy's
+def test_few_steps_of_a_flow_keep_fine_texture_and_brightness_alike(width):
+    flow = Flow(4.0, 1.75)  # whose exact solution takes ε to width ε
+    assert walk(flow.scheduler(), width, 16) == pytest.approx(width, rel=0.1)
+    assert walk(flow.scheduler(), width, 128) == pytest.approx(width, rel=0.01)
+    assert walk(flow.scheduler("euler"), width, 16) < 0.9 * width
+
+
+@pytest.mark.parametrize("sampler", ["dpm", "ddim", "ddpm", "euler-ancestral"])
 def test_samplers_have_our_schedule_and_begin_at_its_end(sampler):
     for process in (STABLE, Diffusion(prediction="v", zero_terminal_snr=True, shift=2.0)):
         scheduler = process.scheduler(sampler)
         ours = process.alphas_bar.clone()
-        if sampler == "euler-ancestral" and process.zero_terminal_snr:
+        if sampler in ("dpm", "euler-ancestral") and process.zero_terminal_snr:
             ours[-1] = 2**-24  # its sigma would be infinite
         torch.testing.assert_close(scheduler.alphas_cumprod, ours, atol=2e-5, rtol=1e-3)
         scheduler.set_timesteps(10)
@@ -113,7 +144,7 @@ def test_training_times_cover_the_schedule_evenly():
 def test_a_sampler_of_the_other_process_is_refused():
     with pytest.raises(BadInput, match=r"'ddim' is for diffusion; this generator is a flow"):
         Flow().scheduler("ddim")
-    with pytest.raises(BadInput, match=r"'euler' is for a flow.*euler-ancestral, ddim, ddpm"):
+    with pytest.raises(BadInput, match=r"'euler' is for a flow.*dpm, euler-ancestral, ddim, ddpm"):
         Diffusion().scheduler("euler")
 
 
