@@ -73,7 +73,9 @@ def refuse_unknown_words(run: Run) -> None:
     if run.config.synthesis is None:
         return
     require_tags(tags_of(run.config.detector.not_negative), voted, "not_negative")
-    asked = [text for w in run.config.synthesis.wanted for text in (w.prompt, w.negative)]
+    asked = [
+        text for w in run.config.synthesis.wanted for text in (w.prompt, w.negative, w.outline)
+    ]
     GENERATORS[config.kind].refuse(config, asked, {**known_tags(config), **voted})
 
 

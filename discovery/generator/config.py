@@ -280,16 +280,22 @@ class PromptCount(_Settings):
         "", description="what guidance leads away from; '': from what no caption is given for"
     )
 
+    outline: str = Field(
+        "",
+        description="what is asked for above outline_above, where size and brightness are decided: "
+        "the prompt without its rare feature, say; '': the prompt itself",
+    )
+
     @field_validator("prompt")
     @classmethod
     def _parses(cls, prompt: str) -> str:
         parse(prompt)
         return prompt
 
-    @field_validator("negative")
+    @field_validator("negative", "outline")
     @classmethod
-    def _negative_parses(cls, negative: str) -> str:
-        return negative and cls._parses(negative)
+    def _others_parse(cls, prompt: str) -> str:
+        return prompt and cls._parses(prompt)
 
 
 class PromptSet(_Settings):
@@ -335,6 +341,13 @@ class SynthesisConfig(_Settings):
     guidance_rescale: float = Field(
         0.0, ge=0, le=1, description="how far guidance keeps the contrast of the caption alone"
     )
+    outline_above: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of noise down to which outlines are drawn, without guidance, which "
+        "would make galaxies brighter than they are; 1: guidance from the first step on",
+    )
     reference: Literal["none", "real"] = Field(
         "none", description="start from noise, or from real training cutouts with noise added"
     )
@@ -357,6 +370,14 @@ class SynthesisConfig(_Settings):
         texts = [wanted.prompt for wanted in self.wanted]
         if twice := [text for text in texts if texts.count(text) > 1]:
             raise ValueError(f"the prompt {twice[0]!r} is there twice; give it once, with the sum")
+        return self
+
+    @model_validator(mode="after")
+    def _outlines_have_a_time(self):
+        if self.outline_above == 1 and any(wanted.outline for wanted in self.prompts):
+            raise ValueError(
+                "an outline is drawn above outline_above, and that is 1: never; set it, to 0.98 say"
+            )
         return self
 
     @model_validator(mode="after")

@@ -68,6 +68,10 @@ class Flow:
         """The velocity ε - x (Lipman et al., eq. 23 with σ_min = 0 and time reversed)."""
         return noise - x
 
+    def noise_share(self, time: torch.Tensor) -> torch.Tensor:
+        """σ: what part of an image is noise at these times, 0 to 1."""
+        return time
+
     def clean(self, noised: torch.Tensor, said: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The image that a prediction means: x_σ - σ v."""
         return noised - _over_images(time, noised) * said
@@ -178,6 +182,11 @@ class Diffusion:
             return noise
         signal, rest = self._shares(x, time)
         return signal * noise - rest * x
+
+    def noise_share(self, time: torch.Tensor) -> torch.Tensor:
+        """1 / (1 + √(ᾱ_t / (1 - ᾱ_t))): σ of the flow that has as much noise to signal."""
+        left = self.alphas_bar.to(time.device)[time.long()]
+        return 1 / (1 + (left / (1 - left)).sqrt())
 
     def clean(self, noised: torch.Tensor, said: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The image that a prediction means: (x_t - √(1 - ᾱ_t) ε) / √ᾱ_t (Ho et al., eq. 15) or

@@ -208,6 +208,14 @@ class OnePass:
             "a sagan generator starts from noise alone; leave reference and strength out."
         )
 
+    def noise_share(self, time) -> torch.Tensor:
+        """Refuse outlines.
+
+        Raises:
+            BadInput: always; there is one pass, and nothing comes before it.
+        """
+        raise BadInput("a sagan generator draws in one pass; leave outline_above out.")
+
     def step(self, said: torch.Tensor, time, x, generator=None) -> "OnePass.Stepped":
         return OnePass.Stepped(said)
 

@@ -32,6 +32,8 @@ def draw(
     guidance: float,
     *,
     negative: Sequence[str] | None = None,
+    outline: Sequence[str] | None = None,
+    outline_above: float = 1.0,
     reference: np.ndarray | None = None,
     strength: float = 1.0,
     guidance_rescale: float = 0.0,
@@ -44,6 +46,10 @@ def draw(
     Args:
         guidance: 1 follows the caption as trained.
         negative: what guidance leads away from, one per prompt; '' or None: from no caption.
+        outline: what is asked for at first, one per prompt; '' or None: the prompt itself.
+        outline_above: share of noise, 0..1, down to which the outline is drawn, without guidance.
+            Size and brightness are decided there, and guidance makes galaxies brighter than they
+            are (limited intervals of guidance: Kynkäänniemi et al., arXiv 2404.07724).
         reference: uint8 (N, S, S, 3) to start from, with noise added; None: from noise alone.
         strength: share of the steps, from the noisiest on, that a reference goes through; 1 gives
             it all the noise that the schedule has.
@@ -57,8 +63,8 @@ def draw(
     Raises:
         BadInput: a prompt or sampler that is not this generator's.
     """
-    course = _Course(steps, guidance, guidance_rescale, sampler, strength)
-    walk = _walk(generator, prompts, seeds, course, negative, reference)
+    course = _Course(steps, guidance, guidance_rescale, sampler, strength, outline_above)
+    walk = _walk(generator, prompts, seeds, course, negative, outline, reference)
     return generator.decode(deque(walk, maxlen=1).pop().after)
 
 
@@ -105,6 +111,7 @@ class _Course:
     guidance_rescale: float = 0.0
     sampler: str = "auto"
     strength: float = 1.0
+    outline_above: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,13 @@ class _Moment:
 
 @torch.inference_mode()
 def _walk(
-    generator: Generator, prompts, seeds, course: _Course, negative=None, reference=None
+    generator: Generator,
+    prompts,
+    seeds,
+    course: _Course,
+    negative=None,
+    outline=None,
+    reference=None,
 ) -> Iterator[_Moment]:
     process, scheduler = generator.process, generator.process.scheduler(course.sampler)
     scheduler.set_timesteps(course.steps, device=generator.device)
@@ -126,12 +139,14 @@ def _walk(
     noise = torch.stack([torch.randn(*generator.shape, generator=rng) for rng in rngs])
     with generator.autocast():
         told = _told(generator, prompts, negative, course.guidance)
+        first = _told_first(generator, prompts, outline, course)
     x, times = _begin(generator, scheduler, noise.to(generator.device), reference, course)
     for time in times:
         seen = _as_noised(scheduler, x, time)
         moment = (time / process.time_scale).expand(len(x))
         with generator.autocast():
-            said = _guided(generator, seen, moment, told, course)
+            at_first = first is not None and process.noise_share(moment[0]) > course.outline_above
+            said = _guided(generator, seen, moment, first if at_first else told, course)
         x = scheduler.step(said, time, x, generator=rngs).prev_sample
         yield _Moment(seen, process.clean(seen, said, moment), x)
 
@@ -158,7 +173,18 @@ def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
 
 def _told(generator: Generator, prompts: Sequence[str], negative, guidance: float) -> Any:
     away = list(negative or [""] * len(prompts)) if guidance != 1 else []
-    texts = [*prompts, *away]
+    return _condition(generator, [*prompts, *away])
+
+
+def _told_first(generator: Generator, prompts: Sequence[str], outline, course: _Course) -> Any:
+    """What outlines are drawn by; None where there are none."""
+    if course.outline_above == 1:
+        return None
+    outlines = outline or [""] * len(prompts)
+    return _condition(generator, [o or p for o, p in zip(outlines, prompts, strict=True)])
+
+
+def _condition(generator: Generator, texts: Sequence[str]) -> Any:
     known = {text: generator.tokens(text) for text in dict.fromkeys(texts)}
     return generator.condition([known[text] for text in texts])
 
@@ -208,6 +234,8 @@ def run(
         generator.tokens(wanted.prompt)
         if sampling.guidance != 1:
             generator.tokens(wanted.negative)
+        if wanted.outline:
+            generator.tokens(wanted.outline)
     generator.process.scheduler(sampling.sampler).set_timesteps(sampling.steps)
     pool = _references(sampling, real)
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
@@ -278,6 +306,8 @@ def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> l
             sampling.steps,
             sampling.guidance,
             negative=[planned.wanted.negative for planned in part],
+            outline=[planned.wanted.outline for planned in part],
+            outline_above=sampling.outline_above,
             reference=load_pixels(real, ids, generator.config.size) if ids else None,
             strength=sampling.strength,
             guidance_rescale=sampling.guidance_rescale,
@@ -306,6 +336,8 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
         "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
         "prompt": planned.wanted.prompt,
         "negative": planned.wanted.negative,
+        "outline": planned.wanted.outline,
+        "outline_above": sampling.outline_above,
         "label": planned.wanted.label,
         "seed": planned.seed,
         "generator": generator.digest,

@@ -123,6 +123,16 @@ def test_few_steps_of_a_flow_keep_fine_texture_and_brightness_alike(width):
     assert walk(flow.scheduler("euler"), width, 16) < 0.9 * width
 
 
+def test_shares_of_noise_are_those_of_the_flow_of_equal_noise_to_signal():
+    assert Flow().noise_share(torch.tensor(0.25)) == 0.25
+    process, times = Diffusion(), torch.tensor([0, 300, 999])
+    share, left = process.noise_share(times), process.alphas_bar[times]
+    ratio = (share / (1 - share)) ** 2
+    torch.testing.assert_close(ratio, (1 - left) / left, rtol=1e-4, atol=0)
+    stretched = Diffusion(prediction="v", zero_terminal_snr=True)
+    assert stretched.noise_share(torch.tensor(999)) == 1
+
+
 @pytest.mark.parametrize("sampler", ["dpm", "ddim", "ddpm", "euler-ancestral"])
 def test_samplers_have_our_schedule_and_begin_at_its_end(sampler):
     for process in (STABLE, Diffusion(prediction="v", zero_terminal_snr=True, shift=2.0)):

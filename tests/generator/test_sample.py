@@ -120,6 +120,37 @@ def test_guidance_of_one_follows_the_caption_alone(folder):
     assert np.abs(drawn[0] - expected).max() < 3
 
 
+def test_an_outline_is_drawn_first_and_without_guidance(folder):
+    generator = load_generator(folder)
+    plain, full = "mock, smooth", "mock, edge-on galaxy, {dust lane:1.6}"
+
+    def draw(prompt, steps, guidance, **told):
+        return sample.draw(generator, [prompt], [3], steps, guidance, sampler="euler", **told)[0]
+
+    only = draw(full, 4, 5.0, outline=[plain], outline_above=1e-6)
+    np.testing.assert_array_equal(only, draw(plain, 4, 1.0))
+    unguided = draw(full, 4, 5.0, outline_above=1e-6)  # without one: the prompt itself
+    np.testing.assert_array_equal(unguided, draw(full, 4, 1.0))
+    # Of two steps of Euler, the first at noise of 1 and the second below 0.99.
+    scheduler = generator.process.scheduler("euler")
+    scheduler.set_timesteps(2)
+    (_, second), (first_jump, last_jump) = scheduler.sigmas[:2], scheduler.sigmas.diff()
+    with torch.inference_mode(), generator.autocast():
+        told = [generator.condition([generator.tokens(t)]) for t in (plain, full, "")]
+        x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+        x = x + first_jump * generator.predict(x, torch.ones(1), told[0])
+        asked, free = (generator.predict(x, second[None], t) for t in told[1:])
+        expected = generator.decode(x + last_jump * (free + 5.0 * (asked - free)))[0]
+    drawn = draw(full, 2, 5.0, outline=[plain], outline_above=0.99)
+    assert np.abs(drawn.astype(int) - expected).max() <= 4  # bfloat16, batches of one and two
+    assert np.abs(drawn.astype(int) - draw(full, 2, 5.0)).max() > 4
+
+
+def test_an_outline_without_a_time_is_refused():
+    with pytest.raises(ValidationError, match="an outline is drawn above outline_above"):
+        SynthesisConfig(prompts=[{"prompt": "mock, smooth", "count": 1, "outline": "mock"}])
+
+
 def test_channels_fold_into_the_size_and_back(folder):
     generator = load_generator(folder)
     pixels = np.random.default_rng(1).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
@@ -201,7 +232,7 @@ def test_a_row_says_which_real_cutout_it_started_from(folder, tmp_path):
     made = store.table()
     assert set(made["reference"]) == {"a", "d"}
     assert set(made["strength"]) == {0.5}
-    assert set(made["sampler"]) == {"euler"}
+    assert set(made["sampler"]) == {"dpm"}
     assert set(made["negative"]) == {""}
     assert set(made["guidance_rescale"]) == {0.5}
     with pytest.raises(BadInput, match=r"there are none; take this step in a run"):

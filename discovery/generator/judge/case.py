@@ -43,9 +43,14 @@ class Asking:
     device: str
     real: CutoutStore
 
-    def draw(self, name: str, prompts: Mapping[str, int]) -> Images:
+    def draw(
+        self, name: str, prompts: Mapping[str, int], outlines: Mapping[str, str] | None = None
+    ) -> Images:
         """So many images of each prompt; a store of their own, and what is there is not drawn."""
-        wanted = [{"prompt": prompt, "count": count} for prompt, count in prompts.items()]
+        wanted = [
+            {"prompt": prompt, "count": count, "outline": (outlines or {}).get(prompt, "")}
+            for prompt, count in prompts.items()
+        ]
         asked = SynthesisConfig(**self.settings.model_dump() | {"prompts": wanted, "set": None})
         folder = self.images / name
         sampling.run(self.generator, asked, folder, self.device, self.real)
