@@ -11,7 +11,6 @@ from click.core import ParameterSource
 from pydantic import ValidationError
 
 import discovery
-from catalogs import CatalogError
 from discovery.errors import BadInput
 
 RUN_FILE = click.argument("run_file", type=click.Path(path_type=Path), metavar="RUN.toml")
@@ -43,11 +42,18 @@ def explained(verb: Callable) -> Callable:
     def wrapper(*args, **kwargs):
         try:
             return verb(*args, **kwargs)
-        except (BadInput, CatalogError) as error:
+        except BadInput as error:
             click.echo(f"discovery: {error}", err=True)
             sys.exit(2)
         except ValidationError as error:
             click.echo("\n".join(f"discovery: {p['msg']}" for p in error.errors()), err=True)
+            sys.exit(2)
+        except ValueError as error:
+            from catalogs import CatalogError  # brings astropy, which --help is not to wait for
+
+            if not isinstance(error, CatalogError):
+                raise
+            click.echo(f"discovery: {error}", err=True)
             sys.exit(2)
         except OSError as error:
             what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
@@ -97,10 +103,10 @@ def _is_helper(verb: str) -> bool:
 
 
 def _take_step(verb: str, run_file: Path, runs: Path, yes: bool, device: str = "auto") -> None:
-    from discovery import pipeline
-
     helps = _is_helper(verb)
     run = _open_run(run_file, runs, device)
+    from discovery import pipeline  # not before: a mistake in the run file needs no torch
+
     if helps:
         pipeline.assist(run, verb)
         return
@@ -130,11 +136,11 @@ def run_command(
     A run that was stopped, also by kill -9, goes on with the same command. Where settings changed,
     finished work that they decide is removed and done anew, but only with --yes or --redo.
     """
+    _is_helper("run")
+    run = _open_run(run_file, runs, device)
     from discovery import pipeline
     from discovery.report import closing_words
 
-    _is_helper("run")
-    run = _open_run(run_file, runs, device)
     if dry_run:
         click.echo(pipeline.describe_plan(run, redo))
         return
@@ -337,11 +343,11 @@ def judge_generator_command(
     Writes judge/ in the run's folder: judge.json, tables, figures, and all images it drew. Needs
     the steps ingest and train-generator; with --generator the first alone.
     """
+    run = _open_run(run_file, runs, device)
     from discovery import pipeline
     from discovery.generator.judge.verb import judge_generator
     from discovery.run import alone
 
-    run = _open_run(run_file, runs, device)
     needs = ("ingest", "train-generator") if generator is None else ("ingest",)
     pipeline.require(run, needs, "judge-generator")
     with alone(run.folder):
