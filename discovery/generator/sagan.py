@@ -3,11 +3,10 @@
 It is here for that comparison and nothing else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import nn
@@ -16,9 +15,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from discovery.errors import BadInput
 from discovery.generator.config import SAGANConfig
-from discovery.generator.layout import load_weights, save_weights
+from discovery.generator.layout import save_weights
 from discovery.generator.of_classes import OfClasses
-from discovery.morphology.captions import count_tags
 
 LATENT = 128  # numbers in z, as in the authors' code
 _WEIGHTS = Path("generator/model.safetensors")
@@ -232,15 +230,17 @@ class SAGANGenerator(OfClasses):
     weights: ClassVar[tuple[Path, ...]] = (_WEIGHTS,)
 
     @classmethod
-    def begin(cls, config: SAGANConfig, pixels, captions: Sequence[str], start) -> Self:
-        cls.require_members(config, captions)
-        return replace(build(config), tags=count_tags(captions))
-
-    @classmethod
-    def read(cls, folder: Path, described: dict[str, Any]) -> Self:
-        built = build(SAGANConfig(**described["config"]))
-        load_weights(built.network, folder / _WEIGHTS)
-        return replace(built, tags=described["tags"], digest=described["digest"])
+    def build(cls, config: SAGANConfig) -> Self:
+        halvings = len(config.channels)
+        if config.size % 2**halvings:
+            raise BadInput(
+                f"size = {config.size} cannot be halved {halvings} times, once for each of "
+                "channels; try size = 224 with five channels."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = GeneratorNetwork(config.size, config.channels, len(config.classes))
+        return cls(config=config, tags={}, network=network)
 
     def write(self, folder: Path) -> None:
         save_weights(self.network, folder / _WEIGHTS, torch.float32)
@@ -269,21 +269,3 @@ class SAGANGenerator(OfClasses):
     def predict(self, noised: torch.Tensor, time: torch.Tensor, told: torch.Tensor):
         """The image itself; of z alone, whatever else is in the batch, as batch norm is at rest."""
         return self.network.eval()(noised.flatten(1), told)
-
-
-def build(config: SAGANConfig) -> SAGANGenerator:
-    """An untrained generator; its weights follow from `config.seed`.
-
-    Raises:
-        BadInput: `size` cannot be halved so often.
-    """
-    halvings = len(config.channels)
-    if config.size % 2**halvings:
-        raise BadInput(
-            f"size = {config.size} cannot be halved {halvings} times, once for each of channels; "
-            "try size = 224 with five channels."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = GeneratorNetwork(config.size, config.channels, len(config.classes))
-    return SAGANGenerator(config=config, tags={}, network=network)

@@ -21,8 +21,8 @@ from discovery.generator.sagan import (
     ClassNorm,
     Discriminator,
     GeneratorNetwork,
+    SAGANGenerator,
     SelfAttention,
-    build,
     discriminator_loss,
     generator_loss,
 )
@@ -197,7 +197,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path, one_threa
     one, other = (load_file(p / "generator" / "model.safetensors") for p in (whole, parts))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    begun = build(TINY).network.state_dict()
+    begun = SAGANGenerator.build(TINY).network.state_dict()
     assert not torch.equal(one["last.parametrizations.weight.original"],
                            begun["last.parametrizations.weight.original"])  # fmt: skip
 
@@ -237,6 +237,6 @@ def test_it_starts_from_no_reference(trained):
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(BadInput, match="size = 18 cannot be halved 2 times"):
-        build(TINY.model_copy(update={"size": 18}))
+        SAGANGenerator.build(TINY.model_copy(update={"size": 18}))
     with pytest.raises(ValidationError, match="weight_decay"):
         SAGANConfig(**TINY.model_dump() | {"weight_decay": 0.1})
