@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from discovery.errors import BadInput
-from discovery.generator.config import SAGANConfig
+from discovery.generator.config import KINDS, SAGANConfig
 from discovery.generator.layout import save_weights
 from discovery.generator.of_classes import OfClasses
 
@@ -193,7 +194,8 @@ class OnePass:
         """
         if steps != 1:
             raise BadInput(
-                f"steps = {steps}, but a sagan generator draws in one pass; set steps = 1."
+                f"steps = {steps}, but a sagan generator draws in one pass and has no trajectory; "
+                "set steps = 1."
             )
 
     def add_noise(self, clean, noise, time) -> torch.Tensor:
@@ -260,6 +262,20 @@ class SAGANGenerator(OfClasses):
     def autocast(self) -> torch.autocast:
         """float32: two networks against each other leave no room for rounding."""
         return torch.autocast(self.device.type, enabled=False)
+
+    def decode(self, x: torch.Tensor) -> np.ndarray:
+        """As for all kinds; but z, where a trajectory would begin, is no image.
+
+        Raises:
+            BadInput: names the kinds that have trajectories.
+        """
+        if x.shape[1:] == self.shape:
+            have = ", ".join(kind for kind in KINDS if kind != self.kind)
+            raise BadInput(
+                "a sagan generator draws in one pass, so there is no trajectory from noise to "
+                f"image; the kinds that have one are {have}."
+            )
+        return super().decode(x)
 
     def no_class(self) -> int:
         raise BadInput(
