@@ -32,6 +32,11 @@ YES = click.option(
     is_flag=True,
     help="Remove finished work that other settings or files have made, and do it anew.",
 )
+CROP = click.option(
+    "--crop",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Central fraction of the width to show, of a folder of images; 1 if left out.",
+)
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the result.")
 
 
@@ -260,6 +265,35 @@ def _need(name: str, given: object) -> None:
     show_default=True,
     help="1 follows the caption loosely.",
 )
+@click.option("--negative", default="", help="Tags that guidance leads away from, e.g. 'merger'.")
+@click.option(
+    "--guidance-rescale",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How far guidance keeps the contrast of the caption alone.",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["auto", "euler", "euler-ancestral", "ddim", "ddpm"]),
+    default="auto",
+    show_default=True,
+    help="euler of a flow, the others of diffusion; auto takes euler or ddim.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Start from real images, with noise added: a cutout store or a folder of JPEG or PNG.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the noise that a reference gets, e.g. 0.6; 1: all there is.",
+)
+@CROP
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides every image."
 )
@@ -268,7 +302,9 @@ def _need(name: str, given: object) -> None:
 @YES
 @DEVICE
 @explained
-def synthesize(generator, prompts, count, steps, guidance, seed, out, runs, yes, device) -> None:
+def synthesize(
+    generator, prompts, count, negative, reference, crop, out, runs, yes, device, **sampling
+) -> None:
     """Have GENERATOR dream cutouts into a store, and draw a sheet of them; or take this step of
     the run RUN.toml, which says what to dream.
 
@@ -278,21 +314,40 @@ def synthesize(generator, prompts, count, steps, guidance, seed, out, runs, yes,
     if _is_run_file(generator):
         _take_step("synthesize", generator, runs, yes, device)
         return
-    from discovery.alone import synthesize_alone
-
     _need("--prompt", prompts)
     _need("--out", out)
-    click.echo(synthesize_alone(generator, prompts, count, steps, guidance, seed, out, device))
+    _refuse_idle(negative, reference, crop, **sampling)
+    asked = _asked(prompts, count, negative, reference, sampling)
+    from discovery.alone import synthesize_alone  # not before: a wrong prompt needs no torch
+
+    click.echo(synthesize_alone(generator, asked, out, device, reference, crop))
+
+
+def _refuse_idle(negative, reference, crop, guidance, guidance_rescale, strength, **_) -> None:
+    """Refuse options of synthesize that would decide nothing."""
+    if guidance == 1 and (negative or guidance_rescale):
+        raise click.UsageError(
+            "--negative and --guidance-rescale say how guidance leads, and --guidance 1 does not "
+            "lead; give, for example, --guidance 2.5."
+        )
+    if reference is None and (strength != 1 or crop is not None):
+        raise click.UsageError("--strength and --crop are of a reference; give --reference FOLDER.")
+
+
+def _asked(prompts, count, negative, reference, sampling):
+    from discovery.generator.config import PromptCount, SynthesisConfig
+
+    return SynthesisConfig(
+        prompts=[PromptCount(prompt=text, count=count, negative=negative) for text in prompts],
+        reference="none" if reference is None else "real",
+        **sampling,
+    )
 
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN.toml")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--crop",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Central fraction of the width to show, of a folder of images; 1 if left out.",
-)
+@CROP
 @OUT
 @RUNS
 @YES
