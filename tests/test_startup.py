@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from catalogs import CatalogError
+from discovery.cli import explained
+
 ROOT = Path(__file__).parents[1]
 FOR_TRAINING = {"torch", "torchvision", "timm", "diffusers", "transformers", "accelerate", "peft"}
 FOR_SKIES = {"galsim", "dust_extinction", "astropy"}
@@ -32,3 +35,15 @@ def test_a_mistake_in_the_run_file_waits_for_no_torch(verb, tmp_path):
     loaded = loaded_by(f"from discovery.cli import main; main({[verb, str(wrong)]})")
     assert "discovery.config" in loaded
     assert not loaded & (FOR_TRAINING | FOR_SKIES)
+
+
+def test_errors_of_the_catalogue_are_told_though_imported_late(capsys):
+    @explained
+    def verb(error):
+        raise error
+
+    with pytest.raises(SystemExit, match="2"):
+        verb(CatalogError("no such column"))
+    assert capsys.readouterr().err == "discovery: no such column\n"
+    with pytest.raises(ValueError, match="a mistake in the code"):
+        verb(ValueError("a mistake in the code"))
