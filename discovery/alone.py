@@ -1,5 +1,8 @@
 """Verbs on data outside of a run: dream with a generator, score a folder with a detector."""
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +12,9 @@ from discovery.cutouts.store import CutoutStore, load_pixels
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_store
 from discovery.errors import BadInput
-from discovery.files import read_json, write_json
+from discovery.files import digest, read_json, write_json
 from discovery.generator import sample as sampling
-from discovery.generator.config import PromptCount, SynthesisConfig
+from discovery.generator.config import SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.sheets import contact_sheet
 from discovery.progress import say
@@ -25,24 +28,29 @@ BEST_SHOWN = 20
 
 def synthesize_alone(
     generator: Path,
-    prompts: tuple[str, ...],
-    count: int,
-    steps: int,
-    guidance: float,
-    seed: int,
+    asked: SynthesisConfig,
     out: Path,
     device: str,
+    reference: Path | None = None,
+    crop: float | None = None,
 ) -> str:
-    """Dream `count` cutouts per prompt into the store `out`; returns what to tell the user.
+    """Dream what is asked for into the store `out`; returns what to tell the user.
+
+    Args:
+        reference: a cutout store or a folder of images to start from, any of them; None where
+            `asked` starts from noise.
+        crop: central fraction of the width to take of every reference; None: all of it. A store
+            says it itself.
 
     Raises:
-        BadInput: `out` holds Parquet that is not a store of this verb, or the generator or a
-            prompt is wrong.
+        BadInput: `out` holds Parquet that is not a store of this verb, the generator, a prompt or
+            the sampler is wrong, or `reference` holds neither cutouts nor images.
     """
-    wanted = tuple(PromptCount(prompt=prompt, count=count) for prompt in prompts)
-    asked = SynthesisConfig(prompts=wanted, steps=steps, guidance=guidance, seed=seed)
     _refuse_foreign(out)
-    store = CutoutStore(sampling.run(generator, asked, out, device))
+    with _references(reference, crop) as real:
+        if real is not None:
+            _forget_other_references(out, real)
+        store = CutoutStore(sampling.run(generator, asked, out, device, real))
     rows = store.table(["object_id", "prompt"])
     for number, (prompt, members) in enumerate(rows.groupby("prompt", sort=False)):
         shown = list(members["object_id"].head(SHEET_IMAGES))
@@ -59,6 +67,36 @@ def _refuse_foreign(out: Path) -> None:
             f"{out} holds Parquet files that `discovery synthesize` did not write, and it would "
             "replace them; give another --out."
         )
+
+
+class _Named(CutoutStore):
+    """Cutouts that the user named to start from: all of them, whatever their split and caption."""
+
+    def table(self, columns=None, split=None) -> pd.DataFrame:
+        """As of any store, with what the sampler asks of the cutouts of a run: a caption."""
+        return super().table(columns).fillna({"caption": ""})
+
+
+@contextlib.contextmanager
+def _references(path: Path | None, crop: float | None) -> Iterator[_Named | None]:
+    if path is None:
+        yield None
+    elif _is_store(path, crop):
+        yield _Named(path)
+    else:
+        # Not inside --out, where they would be taken for synthetic cutouts.
+        with tempfile.TemporaryDirectory() as folder:
+            survey = _folder(path, crop, train=1, search=0)
+            yield _Named(ingest([survey], CaptionRules(), Path(folder), 0, workers=2).folder)
+
+
+def _forget_other_references(out: Path, real: CutoutStore) -> None:
+    """Have the sampler replace what was drawn from other images, even of the same names."""
+    rows = real.table(["object_id", "crop", "sha256"]).sort_values("object_id")
+    made_from, written = digest(rows.astype(str).to_numpy().tolist()), out / "_references.json"
+    if written.exists() and read_json(written)["digest"] != made_from:
+        write_json(out / sampling.PLAN, {"digest": made_from})  # of no plan
+    write_json(written, {"digest": made_from})
 
 
 def score_alone(model: Path, path: Path, out: Path, device: str, crop: float | None = None) -> str:
@@ -121,16 +159,28 @@ def _claim(out: Path, path: Path, data: dict) -> None:
 
 
 def _open_or_ingest(path: Path, out: Path, crop: float | None) -> CutoutStore:
-    if not path.is_dir():
-        raise BadInput(f"{path} is not a folder; name a cutout store or a folder of JPEG or PNG.")
-    if any(p.stem.isdigit() for p in path.rglob("[!.]*.parquet")):
+    if _is_store(path, crop):
         store = CutoutStore(path)
-        if crop is not None:
-            raise BadInput(f"{path} is a cutout store, which says the crop itself; omit --crop.")
         _claim(out, path, {})
         return store
-    crop = 1.0 if crop is None else crop
-    survey = FolderSurvey(name="folder", path=path, crop=crop, train=0, validation=0, search=1)
+    survey = _folder(path, crop, train=0, search=1)
     survey.validate()
-    _claim(out, path, {"crop": crop, "files": survey.fingerprint()})
+    _claim(out, path, {"crop": survey.crop, "files": survey.fingerprint()})
     return ingest([survey], CaptionRules(), out / "cutouts", seed=0, workers=2)
+
+
+def _is_store(path: Path, crop: float | None) -> bool:
+    """Whether it is a cutout store, else a folder of images; anything else is refused."""
+    if not path.is_dir():
+        raise BadInput(f"{path} is not a folder; name a cutout store or a folder of JPEG or PNG.")
+    is_store = any(p.stem.isdigit() for p in path.rglob("[!.]*.parquet"))
+    if is_store and crop is not None:
+        raise BadInput(f"{path} is a cutout store, which says the crop itself; omit --crop.")
+    return is_store
+
+
+def _folder(path: Path, crop: float | None, train: float, search: float) -> FolderSurvey:
+    crop = 1.0 if crop is None else crop
+    return FolderSurvey(
+        name="folder", path=path, crop=crop, train=train, validation=0, search=search
+    )

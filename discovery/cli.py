@@ -11,7 +11,6 @@ from click.core import ParameterSource
 from pydantic import ValidationError
 
 import discovery
-from catalogs import CatalogError
 from discovery.errors import BadInput
 
 RUN_FILE = click.argument("run_file", type=click.Path(path_type=Path), metavar="RUN.toml")
@@ -33,6 +32,11 @@ YES = click.option(
     is_flag=True,
     help="Remove finished work that other settings or files have made, and do it anew.",
 )
+CROP = click.option(
+    "--crop",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Central fraction of the width to show, of a folder of images; 1 if left out.",
+)
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Folder for the result.")
 
 
@@ -43,11 +47,18 @@ def explained(verb: Callable) -> Callable:
     def wrapper(*args, **kwargs):
         try:
             return verb(*args, **kwargs)
-        except (BadInput, CatalogError) as error:
+        except BadInput as error:
             click.echo(f"discovery: {error}", err=True)
             sys.exit(2)
         except ValidationError as error:
             click.echo("\n".join(f"discovery: {p['msg']}" for p in error.errors()), err=True)
+            sys.exit(2)
+        except ValueError as error:
+            from catalogs import CatalogError  # brings astropy, which --help is not to wait for
+
+            if not isinstance(error, CatalogError):
+                raise
+            click.echo(f"discovery: {error}", err=True)
             sys.exit(2)
         except OSError as error:
             what = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
@@ -97,10 +108,10 @@ def _is_helper(verb: str) -> bool:
 
 
 def _take_step(verb: str, run_file: Path, runs: Path, yes: bool, device: str = "auto") -> None:
-    from discovery import pipeline
-
     helps = _is_helper(verb)
     run = _open_run(run_file, runs, device)
+    from discovery import pipeline  # not before: a mistake in the run file needs no torch
+
     if helps:
         pipeline.assist(run, verb)
         return
@@ -130,11 +141,11 @@ def run_command(
     A run that was stopped, also by kill -9, goes on with the same command. Where settings changed,
     finished work that they decide is removed and done anew, but only with --yes or --redo.
     """
+    _is_helper("run")
+    run = _open_run(run_file, runs, device)
     from discovery import pipeline
     from discovery.report import closing_words
 
-    _is_helper("run")
-    run = _open_run(run_file, runs, device)
     if dry_run:
         click.echo(pipeline.describe_plan(run, redo))
         return
@@ -254,6 +265,35 @@ def _need(name: str, given: object) -> None:
     show_default=True,
     help="1 follows the caption loosely.",
 )
+@click.option("--negative", default="", help="Tags that guidance leads away from, e.g. 'merger'.")
+@click.option(
+    "--guidance-rescale",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How far guidance keeps the contrast of the caption alone.",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["auto", "euler", "euler-ancestral", "ddim", "ddpm"]),
+    default="auto",
+    show_default=True,
+    help="euler of a flow, the others of diffusion; auto takes euler or ddim.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Start from real images, with noise added: a cutout store or a folder of JPEG or PNG.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the noise that a reference gets, e.g. 0.6; 1: all there is.",
+)
+@CROP
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides every image."
 )
@@ -262,7 +302,9 @@ def _need(name: str, given: object) -> None:
 @YES
 @DEVICE
 @explained
-def synthesize(generator, prompts, count, steps, guidance, seed, out, runs, yes, device) -> None:
+def synthesize(
+    generator, prompts, count, negative, reference, crop, out, runs, yes, device, **sampling
+) -> None:
     """Have GENERATOR dream cutouts into a store, and draw a sheet of them; or take this step of
     the run RUN.toml, which says what to dream.
 
@@ -272,21 +314,40 @@ def synthesize(generator, prompts, count, steps, guidance, seed, out, runs, yes,
     if _is_run_file(generator):
         _take_step("synthesize", generator, runs, yes, device)
         return
-    from discovery.alone import synthesize_alone
-
     _need("--prompt", prompts)
     _need("--out", out)
-    click.echo(synthesize_alone(generator, prompts, count, steps, guidance, seed, out, device))
+    _refuse_idle(negative, reference, crop, **sampling)
+    asked = _asked(prompts, count, negative, reference, sampling)
+    from discovery.alone import synthesize_alone  # not before: a wrong prompt needs no torch
+
+    click.echo(synthesize_alone(generator, asked, out, device, reference, crop))
+
+
+def _refuse_idle(negative, reference, crop, guidance, guidance_rescale, strength, **_) -> None:
+    """Refuse options of synthesize that would decide nothing."""
+    if guidance == 1 and (negative or guidance_rescale):
+        raise click.UsageError(
+            "--negative and --guidance-rescale say how guidance leads, and --guidance 1 does not "
+            "lead; give, for example, --guidance 2.5."
+        )
+    if reference is None and (strength != 1 or crop is not None):
+        raise click.UsageError("--strength and --crop are of a reference; give --reference FOLDER.")
+
+
+def _asked(prompts, count, negative, reference, sampling):
+    from discovery.generator.config import PromptCount, SynthesisConfig
+
+    return SynthesisConfig(
+        prompts=[PromptCount(prompt=text, count=count, negative=negative) for text in prompts],
+        reference="none" if reference is None else "real",
+        **sampling,
+    )
 
 
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN.toml")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--crop",
-    type=click.FloatRange(0, 1, min_open=True),
-    help="Central fraction of the width to show, of a folder of images; 1 if left out.",
-)
+@CROP
 @OUT
 @RUNS
 @YES
@@ -337,11 +398,11 @@ def judge_generator_command(
     Writes judge/ in the run's folder: judge.json, tables, figures, and all images it drew. Needs
     the steps ingest and train-generator; with --generator the first alone.
     """
+    run = _open_run(run_file, runs, device)
     from discovery import pipeline
     from discovery.generator.judge.verb import judge_generator
     from discovery.run import alone
 
-    run = _open_run(run_file, runs, device)
     needs = ("ingest", "train-generator") if generator is None else ("ingest",)
     pipeline.require(run, needs, "judge-generator")
     with alone(run.folder):

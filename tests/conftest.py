@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the networks of tests are so small that a second thread only waits
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from discovery.cli import main
-from discovery.cutouts import CutoutStore, write_shard
+from discovery.cutouts import CutoutStore, load_pixels, write_shard
 from discovery.detector.train import train_detector
 from discovery.files import read_json, write_json
 from discovery.generator.config import PixelConfig
@@ -201,6 +201,90 @@ def test_two_equal_prompts_are_refused(generator, tmp_path):
     assert told.exit_code == 2
     assert "the prompt 'mock, smooth' is there twice" in told.output
     assert not list(tmp_path.iterdir())
+
+
+def stripes(upright):
+    """uint8 (16, 16, 3): four white stripes on black."""
+    rows, columns = np.mgrid[:16, :16] // 2 % 2
+    return (255 * (columns if upright else rows))[..., None].repeat(3, 2).astype(np.uint8)
+
+
+def drawn_like(out):
+    """What was drawn, less each pattern it may have started from: mean differences, 0..255."""
+    store = CutoutStore(out)
+    rows = store.table()
+    pixels = load_pixels(store, list(rows["object_id"]), 16).astype(float)
+    return rows, [np.abs(pixels - stripes(upright)).mean() for upright in (True, False)]
+
+
+def nearly(reference):
+    """One step of a hundred: next to nothing of the reference is lost."""
+    return ("--steps", 100, "--reference", reference, "--strength", 0.01)
+
+
+def test_synthesize_starts_from_a_folder_of_images(generator, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    wide = np.pad(stripes(True), ((8, 8), (8, 8), (0, 0)))
+    (images / "a.png").write_bytes(png(wide))
+    told = dream(generator, out, *nearly(images), "--crop", 0.5)
+    assert told.exit_code == 0, told.output
+    rows, (upright, lying) = drawn_like(out)
+    assert list(rows["reference"]) == ["a", "a"]
+    assert list(rows["strength"]) == [0.01, 0.01]
+    assert upright < 40 < 100 < lying
+    (images / "a.png").write_bytes(png(wide.transpose(1, 0, 2)))
+    assert dream(generator, out, *nearly(images), "--crop", 0.5).exit_code == 0
+    _, (upright, lying) = drawn_like(out)
+    assert lying < 40 < 100 < upright
+
+
+def test_synthesize_starts_from_any_cutout_of_a_store(generator, tmp_path):
+    """Of a run it starts from captioned training cutouts alone; this one is none."""
+    row = {"object_id": "b", "image": png(stripes(False)), "crop": 1.0, "split": "search"}
+    write_shard([row], tmp_path / "store/00000.parquet")
+    told = dream(generator, tmp_path / "out", *nearly(tmp_path / "store"))
+    assert told.exit_code == 0, told.output
+    rows, (upright, lying) = drawn_like(tmp_path / "out")
+    assert list(rows["reference"]) == ["b", "b"]
+    assert lying < 40 < 100 < upright
+    told = dream(generator, tmp_path / "c", *nearly(tmp_path / "store"), "--crop", 0.5)
+    assert told.exit_code == 2
+    assert "is a cutout store, which says the crop itself; omit --crop" in told.output
+
+
+def test_a_cutout_says_how_it_was_asked_for(generator, tmp_path):
+    asked = ("--negative", "dust lane", "--guidance-rescale", 0.7, "--sampler", "euler")
+    told = dream(generator, tmp_path, *asked)
+    assert told.exit_code == 0, told.output
+    row = CutoutStore(tmp_path).table().iloc[0]
+    assert (row["negative"], row["guidance_rescale"], row["sampler"]) == ("dust lane", 0.7, "euler")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--negative", "bananas"), "bananas"),
+        (("--negative", "{smooth"), "is never closed"),
+        (("--negative", "smooth", "--guidance", 1), "--guidance 1 does not lead"),
+        (("--guidance-rescale", 0.5, "--guidance", 1), "--guidance 1 does not lead"),
+        (("--guidance-rescale", 2), "Invalid value for '--guidance-rescale'"),
+        (("--sampler", "ddim"), "this generator is a flow. Set sampler = 'euler'"),
+        (("--sampler", "heun"), "Invalid value for '--sampler'"),
+        (("--strength", 0.6), "--strength and --crop are of a reference; give --reference FOLDER"),
+        (("--crop", 0.5), "--strength and --crop are of a reference; give --reference FOLDER"),
+        (("--reference", "empty", "--strength", 0), "Invalid value for '--strength'"),
+        (("--reference", "empty"), "there is no image in empty"),
+        (("--reference", "missing"), "missing is not a folder; name a cutout store or a folder"),
+    ],
+)
+def test_what_synthesize_cannot_use_is_refused(generator, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    told = dream(generator, "out", *options)
+    assert told.exit_code == 2
+    assert said in " ".join(told.output.split())
+    assert not Path("out").exists()
 
 
 def test_an_error_of_the_disk_is_told_in_a_line(generator, tmp_path):

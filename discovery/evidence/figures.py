@@ -400,13 +400,13 @@ def sample_sheet(theme: Theme, rows: Sequence[SampleRow], columns: int = 8) -> F
         height = 1 / len(rows)
         share = 0.28 / (7.2 / columns + 0.28)
         axes = figure.add_axes((0, 1 - (i + 1) * height, 1, height * (1 - share)))
-        axes.imshow(_strip(row.images[:columns], columns, theme), interpolation="nearest")
+        axes.imshow(strip(row.images[:columns], columns, theme), interpolation="nearest")
         axes.set_title(row.label, loc="left", fontsize=10.5, pad=4, x=0.004, parse_math=False)
         axes.axis("off")
     return figure
 
 
-def _strip(images: np.ndarray, columns: int, theme: Theme) -> np.ndarray:
+def strip(images: np.ndarray, columns: int, theme: Theme) -> np.ndarray:
     """uint8 (S + 2 g, columns (S + 2 g), 3) with a gap of paper around every cutout."""
     images = np.asarray(images, np.uint8)
     gap = max(1, images.shape[1] // 40)

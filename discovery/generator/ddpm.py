@@ -4,10 +4,9 @@ Zhao, Wang & Lv (2025, Acta Astronomica Sinica) augment a rare class of galaxies
 after Ho et al. (2020, arXiv 2006.11239).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from torch import nn
 from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.config import DDPMConfig
-from discovery.generator.layout import UNET, load_weights, save_weights
+from discovery.generator.layout import UNET, save_weights
 from discovery.generator.of_classes import OfClasses
 from discovery.generator.process import Diffusion
-from discovery.morphology.captions import count_tags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +36,16 @@ class DDPMGenerator(OfClasses):
     weights: ClassVar[tuple[Path, ...]] = (UNET,)
 
     @classmethod
-    def begin(cls, config: DDPMConfig, pixels, captions: Sequence[str], start) -> Self:
-        cls.require_members(config, captions)
-        return replace(build(config), tags=count_tags(captions))
-
-    @classmethod
-    def read(cls, folder: Path, described: dict[str, Any]) -> Self:
-        built = build(DDPMConfig(**described["config"]))
-        load_weights(built.unet, folder / UNET)
-        return replace(built, tags=described["tags"], digest=described["digest"])
+    def build(cls, config: DDPMConfig) -> Self:
+        halvings = len(config.channels) - 1
+        if config.size % 2**halvings:
+            raise BadInput(
+                f"size = {config.size} cannot be halved {halvings} times, once less than there "
+                "are channels; try size = 224 with six channels."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            return cls(config=config, tags={}, unet=_build_unet(config))
 
     def write(self, folder: Path) -> None:
         save_weights(self.unet, folder / UNET, torch.float32)
@@ -89,23 +88,6 @@ class DDPMGenerator(OfClasses):
         labels = told if len(self.config.classes) > 1 else None
         noised = noised.contiguous(memory_format=torch.channels_last)
         return self.unet(noised, time, class_labels=labels).sample.float()
-
-
-def build(config: DDPMConfig) -> DDPMGenerator:
-    """An untrained generator; its weights follow from `config.seed`.
-
-    Raises:
-        BadInput: `size` cannot be halved so often.
-    """
-    halvings = len(config.channels) - 1
-    if config.size % 2**halvings:
-        raise BadInput(
-            f"size = {config.size} cannot be halved {halvings} times, once less than there are "
-            "channels; try size = 224 with six channels."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return DDPMGenerator(config=config, tags={}, unet=_build_unet(config))
 
 
 def _build_unet(config: DDPMConfig) -> UNet2DModel:

@@ -7,12 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from discovery.errors import BadInput
-from discovery.files import writing
 from discovery.generator.config import SAGANConfig
 from discovery.generator.drawing import draw_weights
 from discovery.generator.examples import Examples
@@ -23,6 +20,7 @@ from discovery.generator.sagan import (
     discriminator_loss,
     generator_loss,
 )
+from discovery.generator.state import read_state, write_state
 from discovery.progress import say
 
 _BETAS = (0.0, 0.9)  # of Adam (Zhang et al., sect. 4)
@@ -90,32 +88,15 @@ class Duel:
 
     def store(self, path: Path, training: str, step: int) -> None:
         """Write the state after `step` steps, from which a killed training goes on."""
-        tensors = {name: tensor.contiguous() for name, tensor in self._tensors().items()}
-        with writing(path) as temporary:
-            save_file(tensors, temporary, metadata={"training": training, "step": str(step)})
+        write_state(path, self._tensors(), training=training, step=str(step))
 
     def restore(self, path: Path, training: str) -> int:
         """Take up a state of this very training, if there is one; returns the next step."""
-        if not path.exists():
+        told = read_state(path, training, self.optimizers.values(), self._tensors)
+        if told is None:
             return 0
-        with safe_open(path, "pt") as state:
-            told = state.metadata()
-            if told["training"] != training:
-                return 0
-            self._begin_moments()
-            for name, tensor in self._tensors().items():
-                tensor.copy_(state.get_tensor(name))
         say(f"  generator: goes on at step {int(told['step']):,} of {self.config.steps:,}")
         return int(told["step"])
-
-    def _begin_moments(self) -> None:
-        for name, network in self.networks.items():
-            for parameter in network.parameters():
-                self.optimizers[name].state[parameter] = {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         # Buffers too: the singular vectors of spectral norm and the means of batch norm move on.

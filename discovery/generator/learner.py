@@ -10,16 +10,14 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from discovery.errors import BadInput
-from discovery.files import writing
 from discovery.generator.base import Generator
 from discovery.generator.config import Training
 from discovery.generator.drawing import draw_weights
 from discovery.generator.examples import Examples
+from discovery.generator.state import read_state, write_state
 from discovery.generator.stretch import STRETCHED, reshaped
 from discovery.progress import say
 
@@ -147,31 +145,14 @@ class Learner:
 
     def store(self, path: Path, training: str, step: int) -> None:
         """Write the state after `step` steps, from which a killed training goes on."""
-        tensors = {name: t.detach().contiguous() for name, t in self._tensors().items()}
-        told = {
-            "training": training,
-            "step": str(step),
-            "scaler": json.dumps(self.scaler.state_dict()),
-        }
-        with writing(path) as temporary:
-            save_file(tensors, temporary, metadata=told)
+        scaler = json.dumps(self.scaler.state_dict())
+        write_state(path, self._tensors(), training=training, step=str(step), scaler=scaler)
 
     def restore(self, path: Path, training: str) -> int:
         """Take up a state of this very training, if there is one; returns the next step."""
-        if not path.exists():
+        told = read_state(path, training, [self.optimizer], self._tensors)
+        if told is None:
             return 0
-        with safe_open(path, "pt") as state:
-            told = state.metadata()
-            if told["training"] != training:
-                return 0
-            for parameter in self.parameters:
-                self.optimizer.state[parameter] = {
-                    "step": torch.zeros((), device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-            for name, tensor in self._tensors().items():
-                tensor.data.copy_(state.get_tensor(name))
         self.scaler.load_state_dict(json.loads(told["scaler"]))
         if self.processes.is_main_process:
             say(f"  generator: goes on at step {int(told['step']):,} of {self.config.steps:,}")

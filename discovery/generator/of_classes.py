@@ -2,6 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -9,15 +12,38 @@ import torch
 from discovery.errors import BadInput
 from discovery.generator.base import Generator
 from discovery.generator.classes import class_of_prompt, label_of, labels_of
-from discovery.generator.config import Training
+from discovery.generator.config import Training, read_config
+from discovery.generator.layout import load_weights
+from discovery.morphology.captions import count_tags
 from discovery.morphology.prompts import WeightedTokens
 
 
 class OfClasses(Generator):
-    """A generator whose prompts are the tags of one of `config.classes`.
+    """A generator whose prompts are the tags of one of `config.classes`; a single network.
 
     `x` are pixels from -1 to 1, float (B, 3, S, S); the network is told the place of the class.
     """
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Training) -> Self:
+        """An untrained generator; its weights follow from `config.seed`.
+
+        Raises:
+            BadInput: `size` cannot be halved so often.
+        """
+
+    @classmethod
+    def begin(cls, config: Training, pixels, captions: Sequence[str], start) -> Self:
+        cls.require_members(config, captions)
+        return replace(cls.build(config), tags=count_tags(captions))
+
+    @classmethod
+    def read(cls, folder: Path, described: dict[str, Any]) -> Self:
+        built = cls.build(read_config(described["config"]))
+        for network, path in zip(built.modules().values(), cls.weights, strict=True):
+            load_weights(network, folder / path)
+        return replace(built, tags=described["tags"], digest=described["digest"])
 
     @classmethod
     def learns_from(cls, config: Training, captions: Sequence[str]) -> np.ndarray:

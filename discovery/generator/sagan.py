@@ -3,22 +3,21 @@
 It is here for that comparison and nothing else.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from discovery.errors import BadInput
-from discovery.generator.config import SAGANConfig
-from discovery.generator.layout import load_weights, save_weights
+from discovery.generator.config import KINDS, SAGANConfig
+from discovery.generator.layout import save_weights
 from discovery.generator.of_classes import OfClasses
-from discovery.morphology.captions import count_tags
 
 LATENT = 128  # numbers in z, as in the authors' code
 _WEIGHTS = Path("generator/model.safetensors")
@@ -195,7 +194,8 @@ class OnePass:
         """
         if steps != 1:
             raise BadInput(
-                f"steps = {steps}, but a sagan generator draws in one pass; set steps = 1."
+                f"steps = {steps}, but a sagan generator draws in one pass and has no trajectory; "
+                "set steps = 1."
             )
 
     def add_noise(self, clean, noise, time) -> torch.Tensor:
@@ -240,15 +240,17 @@ class SAGANGenerator(OfClasses):
     weights: ClassVar[tuple[Path, ...]] = (_WEIGHTS,)
 
     @classmethod
-    def begin(cls, config: SAGANConfig, pixels, captions: Sequence[str], start) -> Self:
-        cls.require_members(config, captions)
-        return replace(build(config), tags=count_tags(captions))
-
-    @classmethod
-    def read(cls, folder: Path, described: dict[str, Any]) -> Self:
-        built = build(SAGANConfig(**described["config"]))
-        load_weights(built.network, folder / _WEIGHTS)
-        return replace(built, tags=described["tags"], digest=described["digest"])
+    def build(cls, config: SAGANConfig) -> Self:
+        halvings = len(config.channels)
+        if config.size % 2**halvings:
+            raise BadInput(
+                f"size = {config.size} cannot be halved {halvings} times, once for each of "
+                "channels; try size = 224 with five channels."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = GeneratorNetwork(config.size, config.channels, len(config.classes))
+        return cls(config=config, tags={}, network=network)
 
     def write(self, folder: Path) -> None:
         save_weights(self.network, folder / _WEIGHTS, torch.float32)
@@ -269,6 +271,20 @@ class SAGANGenerator(OfClasses):
         """float32: two networks against each other leave no room for rounding."""
         return torch.autocast(self.device.type, enabled=False)
 
+    def decode(self, x: torch.Tensor) -> np.ndarray:
+        """As for all kinds; but z, where a trajectory would begin, is no image.
+
+        Raises:
+            BadInput: names the kinds that have trajectories.
+        """
+        if x.shape[1:] == self.shape:
+            have = ", ".join(kind for kind in KINDS if kind != self.kind)
+            raise BadInput(
+                "a sagan generator draws in one pass, so there is no trajectory from noise to "
+                f"image; the kinds that have one are {have}."
+            )
+        return super().decode(x)
+
     def no_class(self) -> int:
         raise BadInput(
             "a sagan generator knows no guidance and no negative prompt; set guidance = 1."
@@ -277,21 +293,3 @@ class SAGANGenerator(OfClasses):
     def predict(self, noised: torch.Tensor, time: torch.Tensor, told: torch.Tensor):
         """The image itself; of z alone, whatever else is in the batch, as batch norm is at rest."""
         return self.network.eval()(noised.flatten(1), told)
-
-
-def build(config: SAGANConfig) -> SAGANGenerator:
-    """An untrained generator; its weights follow from `config.seed`.
-
-    Raises:
-        BadInput: `size` cannot be halved so often.
-    """
-    halvings = len(config.channels)
-    if config.size % 2**halvings:
-        raise BadInput(
-            f"size = {config.size} cannot be halved {halvings} times, once for each of channels; "
-            "try size = 224 with five channels."
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        network = GeneratorNetwork(config.size, config.channels, len(config.classes))
-    return SAGANGenerator(config=config, tags={}, network=network)

@@ -15,9 +15,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
-import astropy.units as u
 import numpy as np
-from dust_extinction.parameter_averages import G23
 from scipy.special import ndtr
 
 SLICES = 16
@@ -63,6 +61,10 @@ class DustDisc:
 @cache
 def band_ratios() -> tuple[float, float, float]:
     """A_λ / A_V in g, r, i for R_V = 3.1 (Gordon et al. 2023, ApJ 950, 86)."""
+    # Slow to import, and the run file of any survey is read with this module.
+    import astropy.units as u
+    from dust_extinction.parameter_averages import G23
+
     return tuple(float(ratio) for ratio in G23(Rv=3.1)(np.array(WAVELENGTH_UM) * u.micron))
 
 

@@ -6,11 +6,14 @@ braces multiply each other. A brace or colon that is meant as itself is written 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from discovery.errors import BadInput
+
+if TYPE_CHECKING:  # a run file is read with this module, and is not to wait for torch
+    import torch
 
 PLAIN_BRACES = 1.1
 LARGEST_WEIGHT = 10.0
@@ -168,8 +171,8 @@ def literal_tokens(tokenizer, texts: Sequence[str]) -> list[WeightedTokens]:
 
 
 def weight_embedding(
-    embedding: torch.Tensor, weights: torch.Tensor, mean: str = "signed"
-) -> torch.Tensor:
+    embedding: "torch.Tensor", weights: "torch.Tensor", mean: str = "signed"
+) -> "torch.Tensor":
     """Multiply a text encoder's output rows by their tokens' weights and restore the mean.
 
     GalaxySD: row i of the output becomes w_i times itself, then the whole embedding is
@@ -185,8 +188,6 @@ def weight_embedding(
     if bool((weights == 1).all()):
         return embedding
     weighted = embedding * weights[..., None].to(embedding.dtype)
-    measured = (lambda x: x) if mean == "signed" else torch.abs
-    before, after = (
-        measured(x.float()).mean((-2, -1), keepdim=True) for x in (embedding, weighted)
-    )
+    measured = (x.float() if mean == "signed" else x.float().abs() for x in (embedding, weighted))
+    before, after = (x.mean((-2, -1), keepdim=True) for x in measured)
     return (weighted * (before / after)).to(embedding.dtype)

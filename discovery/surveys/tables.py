@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
-from astropy.table import Table
 
 from discovery.errors import BadInput
 
@@ -65,6 +64,8 @@ def _from_astropy(path: Path, name: str) -> pa.Table:
     kind = next((kinds[ending] for ending in kinds if name.endswith(ending)), None)
     if kind is None:
         raise ValueError(f"{Path(name).suffix or 'no suffix'} is not known")
+    from astropy.table import Table  # a second to import, and most tables are CSV
+
     table = Table.read(path, format=kind)
     table.convert_bytestring_to_unicode()
     return pa.table({n: _arrow(table[n]) for n in table.colnames if table[n].ndim == 1})

@@ -1,11 +1,17 @@
 import pytest
-import torch
+
+from discovery.generator.duel import Duel
+from discovery.generator.learner import Learner
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread():
-    """The networks are so small that a second thread only waits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture
+def steps_taken(monkeypatch):
+    """The training steps that this process takes from now on."""
+    taken = []
+
+    def noted(learn):
+        return lambda self, step: (taken.append(step), learn(self, step))
+
+    for learner in (Learner, Duel):
+        monkeypatch.setattr(learner, "learn", noted(learner.learn))
+    return taken

@@ -13,7 +13,7 @@ from discovery.files import read_json
 from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator, trained_on
 from discovery.generator.config import DDPMConfig, SynthesisConfig
-from discovery.generator.ddpm import build
+from discovery.generator.ddpm import DDPMGenerator
 from discovery.generator.train import run, train_generator
 
 CLASSES = {"round": "smooth, completely round galaxy", "edge-on": "edge-on galaxy"}
@@ -78,7 +78,7 @@ def test_the_right_class_explains_a_noised_image_best(trained):
 
 
 def test_the_schedule_is_that_of_ho_et_al():
-    process = build(config()).process
+    process = DDPMGenerator.build(config()).process
     expected = 1e-4 + np.arange(1000) / 999 * (0.02 - 1e-4)
     np.testing.assert_allclose(process.betas, expected, rtol=1e-6)
     scheduler = process.scheduler()
@@ -92,13 +92,13 @@ def test_the_schedule_is_that_of_ho_et_al():
 
 def test_the_time_rescales_every_channel():
     """Scale and shift take twice as many numbers from the embedding as there are channels."""
-    (first, *_) = build(config()).unet.down_blocks[0].resnets
+    (first, *_) = DDPMGenerator.build(config()).unet.down_blocks[0].resnets
     assert first.time_emb_proj.out_features == 2 * 16
     assert first.time_embedding_norm == "scale_shift"
 
 
 def test_the_network_for_224_px_attends_at_14_px():
-    unet = build(config(size=224, channels=(8, 8, 8, 8, 8, 8))).unet
+    unet = DDPMGenerator.build(config(size=224, channels=(8, 8, 8, 8, 8, 8))).unet
     sides = [
         224 // 2**i for i, block in enumerate(unet.down_blocks) if hasattr(block, "attentions")
     ]
@@ -159,7 +159,7 @@ def test_the_class_without_name_stands_for_any(trained):
 
 
 def test_guidance_needs_images_that_were_trained_without_class():
-    generator = build(config())
+    generator = DDPMGenerator.build(config())
     with pytest.raises(BadInput, match=r"set guidance = 1, or train .* caption_dropout = 0\.1"):
         sample.draw(generator, [CLASSES["round"]], [1], 2, 2.0)
     with pytest.raises(ValidationError, match="one class has nothing that guidance could lead"):
@@ -183,7 +183,7 @@ def test_prompts_are_classes(trained, tmp_path):
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(BadInput, match=r"size = 18 cannot be halved 2 times"):
-        build(config(size=18, channels=(8, 8, 8)))
+        DDPMGenerator.build(config(size=18, channels=(8, 8, 8)))
     with pytest.raises(ValidationError, match="have the same tags"):
         config(classes={"a": "smooth, ring", "b": "ring, smooth"})
     with pytest.raises(ValidationError, match="multiple of 8"):
@@ -193,6 +193,8 @@ def test_settings_that_cannot_be_are_refused():
 
 
 def test_the_weights_follow_from_the_seed():
-    one, same, other = (build(config(seed=seed)).unet.conv_in.weight for seed in (3, 3, 4))
+    one, same, other = (
+        DDPMGenerator.build(config(seed=seed)).unet.conv_in.weight for seed in (3, 3, 4)
+    )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

@@ -7,6 +7,7 @@ import torch
 from prdc import compute_prdc
 from scipy.linalg import sqrtm
 from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 
 from discovery.generator.judge import distances, manifold, measures, memory, tell_apart
 from discovery.generator.judge.curves import knee, nondominated, weighted
@@ -147,6 +148,15 @@ def test_every_image_is_scored_by_a_classifier_that_never_saw_it():
     labels, scores, folds = tell_apart.held_out_scores(real, synthetic, remembers, 0)
     assert scores.tolist() == [*range(30), *range(100, 130)]
     assert np.bincount(folds[labels == 1]).tolist() == [10, 10, 10]
+
+
+def test_the_area_under_the_curve_is_that_of_scikit_learn():
+    """With ties, which count half."""
+    labels, scores = np.repeat([0, 1], (30, 20)), cloud(50, 1, width=1)[:, 0].round(1)
+    assert len(np.unique(scores)) < 40
+    found = tell_apart.auc(labels, scores, np.zeros(50, int), rng()).value
+    assert found == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert 0.2 < found < 0.8
 
 
 def test_scores_of_different_folds_are_not_compared():

@@ -1,8 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -16,17 +11,17 @@ from discovery.files import read_json
 from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import SAGANConfig, SynthesisConfig
-from discovery.generator.duel import Duel
 from discovery.generator.sagan import (
     ClassNorm,
     Discriminator,
     GeneratorNetwork,
+    SAGANGenerator,
     SelfAttention,
-    build,
     discriminator_loss,
     generator_loss,
 )
 from discovery.generator.train import train_generator
+from tests.generator.killed import kill_after
 
 CLASSES = {"bright": "smooth, dominant bulge", "faint": "smooth, no bulge"}
 CAPTIONS = [f"sdss, {tags}" for tags in CLASSES.values()] * 8
@@ -147,57 +142,21 @@ def test_the_folder_describes_it(trained):
     path.write_bytes(kept)
 
 
-STORY = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, {here!r})
-import test_sagan
-from discovery.generator import duel, train
-learn = duel.Duel.learn
-def slowly(self, step):
-    learn(self, step)
-    print("step", step, flush=True)
-    if step == 4:
-        import time; time.sleep(60)
-duel.Duel.learn = slowly
-images, captions = test_sagan.bright_and_faint(), test_sagan.CAPTIONS
-train.train_generator(images, captions, test_sagan.TINY, Path({out!r}), "cpu")
-"""
+def teach(out):
+    return train_generator(bright_and_faint(), CAPTIONS, TINY, out, "cpu")
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the process that is killed
-    yield
-    torch.set_num_threads(before)
-
-
-def kill_after_four_steps(out):
-    """A training in a process of its own, as a user has it, killed with its state written."""
-    script = STORY.format(here=os.path.dirname(__file__), out=str(out))
-    killed = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    while "step 4" not in killed.stdout.readline():
-        assert killed.poll() is None
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-
-
-def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path, one_thread, monkeypatch):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train_generator(bright_and_faint(), CAPTIONS, TINY, whole, "cpu")
-    kill_after_four_steps(parts)
+def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path, steps_taken):
+    whole, parts = teach(tmp_path / "whole"), tmp_path / "parts"
+    kill_after(4, "test_sagan", parts)
     assert (parts / "training.safetensors").exists()
-    done, learn = [], Duel.learn
-    monkeypatch.setattr(Duel, "learn", lambda self, step: (done.append(step), learn(self, step)))
-    train_generator(bright_and_faint(), CAPTIONS, TINY, parts, "cpu")
-    assert done == [4, 5]
+    steps_taken.clear()
+    teach(parts)
+    assert steps_taken == [4, 5]
     one, other = (load_file(p / "generator" / "model.safetensors") for p in (whole, parts))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    begun = build(TINY).network.state_dict()
+    begun = SAGANGenerator.build(TINY).network.state_dict()
     assert not torch.equal(one["last.parametrizations.weight.original"],
                            begun["last.parametrizations.weight.original"])  # fmt: skip
 
@@ -235,8 +194,20 @@ def test_it_starts_from_no_reference(trained):
         sample.draw(generator, [CLASSES["faint"]], [1], 1, 1.0, reference=pixels, strength=0.5)
 
 
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (1, "there is no trajectory .* that have one are pixel, stable-diffusion, ddpm"),
+        (100, "steps = 100, but .* draws in one pass and has no trajectory; set steps = 1"),
+    ],
+)
+def test_it_has_no_trajectory(steps, message):
+    with pytest.raises(BadInput, match=message):
+        sample.trajectory(SAGANGenerator.build(TINY), CLASSES["faint"], 1, steps, every=1)
+
+
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(BadInput, match="size = 18 cannot be halved 2 times"):
-        build(TINY.model_copy(update={"size": 18}))
+        SAGANGenerator.build(TINY.model_copy(update={"size": 18}))
     with pytest.raises(ValidationError, match="weight_decay"):
         SAGANConfig(**TINY.model_dump() | {"weight_decay": 0.1})

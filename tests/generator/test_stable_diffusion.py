@@ -1,9 +1,5 @@
 import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +16,7 @@ from discovery.generator.sample import draw
 from discovery.generator.train import train_generator
 from discovery.morphology.prompts import token_weights
 from tests.generator import tiny_sd
+from tests.generator.killed import kill_after
 
 CAPTIONS = ["sdss, smooth, completely round galaxy", "sdss, edge-on galaxy, dust lane"] * 4
 PIXELS = np.random.default_rng(0).integers(0, 255, (8, 40, 40, 3), dtype=np.uint8)
@@ -39,10 +36,13 @@ def published(tmp_path_factory):
     return tiny_sd.build(tmp_path_factory.mktemp("sd"))
 
 
+def teach(start, out):
+    return train_generator(PIXELS, CAPTIONS, settings(start, snapshots=(2,)), out, "cpu")
+
+
 @pytest.fixture(scope="module")
 def trained(published, tmp_path_factory):
-    out = tmp_path_factory.mktemp("trained") / "generator"
-    return train_generator(PIXELS, CAPTIONS, settings(published, snapshots=(2,)), out, "cpu")
+    return teach(published, tmp_path_factory.mktemp("trained") / "generator")
 
 
 def weights_of(folder):
@@ -104,42 +104,14 @@ def test_a_snapshot_is_a_whole_generator_of_its_step(trained):
     assert draw(half, ["sdss, smooth"], [1], 1, 1.0).shape == (1, 40, 40, 3)
 
 
-STORY = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from tests.generator import test_stable_diffusion as told
-from discovery.generator import train
-learn = train.Learner.learn
-def slowly(self, step):
-    learn(self, step)
-    print("step", step, flush=True)
-    if step == {stop_at}:
-        import time; time.sleep(600)
-train.Learner.learn = slowly
-config = told.settings({start!r}, snapshots=(2,))
-train.train_generator(told.PIXELS, told.CAPTIONS, config, Path({out!r}), "cpu")
-"""
-
-
-def story(start, out, stop_at=-1):
-    script = STORY.format(start=str(start), out=str(out), stop_at=stop_at)
-    root = Path(__file__).parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=root
-    )
-
-
-def test_killed_and_started_again_it_ends_with_the_same_bits(published, trained, tmp_path):
-    killed = story(published, tmp_path, stop_at=2)
-    while "step 2" not in killed.stdout.readline():
-        assert killed.poll() is None
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+def test_killed_and_started_again_it_ends_with_the_same_bits(
+    published, trained, tmp_path, steps_taken
+):
+    kill_after(2, "test_stable_diffusion", published, tmp_path)
     assert not (tmp_path / "generator.json").exists()
     latents = [path.stat().st_mtime_ns for path in (tmp_path / "latents").iterdir()]
-    assert story(published, tmp_path).communicate()[0].split() == ["step", "2", "step", "3"]
+    teach(published, tmp_path)
+    assert steps_taken == [2, 3]
     assert [path.stat().st_mtime_ns for path in (tmp_path / "latents").iterdir()] == latents
     ended, whole = weights_of(tmp_path), weights_of(trained)
     assert ended.keys() == whole.keys()

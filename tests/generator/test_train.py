@@ -1,9 +1,5 @@
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -22,6 +18,7 @@ from discovery.generator.examples import turn
 from discovery.generator.learner import learning_rate
 from discovery.generator.process import shift_noise
 from discovery.generator.train import train_generator
+from tests.generator.killed import kill_after
 
 TINY = PixelConfig(
     size=16, patch=2, channels=(8, 16), text_width=16, steps=6, batch=4, warmup_steps=2,
@@ -52,9 +49,13 @@ def assert_same_weights(one, other):
             assert torch.equal(state[key], tensor), key
 
 
+def teach(out):
+    return train_generator(bars_and_discs(), CAPTIONS, TINY, out, "cpu")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path_factory.mktemp("g") / "out")
+    return teach(tmp_path_factory.mktemp("g") / "out")
 
 
 def test_the_folder_is_read_by_plain_diffusers_and_transformers(trained):
@@ -87,57 +88,16 @@ def test_a_finished_training_is_not_repeated(trained):
     assert (trained / "generator.json").stat().st_mtime_ns == before
 
 
-STORY = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-sys.path.insert(0, {here!r})
-import test_train
-from discovery.generator import train
-learn = train.Learner.learn
-def slowly(self, step):
-    learn(self, step)
-    print("step", step, flush=True)
-    if step == {stop_at}:
-        import time; time.sleep(60)
-train.Learner.learn = slowly
-pixels, captions = test_train.bars_and_discs(), test_train.CAPTIONS
-train.train_generator(pixels, captions, test_train.TINY, Path({out!r}))
-"""
+def test_killed_and_started_again_it_ends_with_the_same_bits(trained, tmp_path, steps_taken):
+    kill_after(4, "test_train", tmp_path)
+    assert (tmp_path / "training.safetensors").exists()
+    assert not (tmp_path / "generator.json").exists()
+    teach(tmp_path)
+    assert steps_taken == [4, 5]
+    assert_same_weights(trained, tmp_path)
 
 
-def story(out, stop_at=-1):
-    """A training in a process of its own, as a user has it; it waits to be killed at `stop_at`."""
-    script = STORY.format(here=os.path.dirname(__file__), out=str(out), stop_at=stop_at)
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-
-
-def test_killed_and_started_again_it_ends_with_the_same_bits(tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert "step 0" in story(whole).communicate()[0]
-    killed = story(parts, stop_at=4)
-    while "step 4" not in killed.stdout.readline():
-        assert killed.poll() is None
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert (parts / "training.safetensors").exists()
-    assert not (parts / "generator.json").exists()
-    assert story(parts).communicate()[0].split() == ["step", "4", "step", "5"]
-    assert_same_weights(whole, parts)
-
-
-def count_steps(monkeypatch):
-    from discovery.generator import train
-
-    done, learn = [], train.Learner.learn
-    monkeypatch.setattr(
-        train.Learner, "learn", lambda self, step: (done.append(step), learn(self, step))
-    )
-    return done
-
-
-def test_a_state_of_another_training_is_not_taken_up(trained, tmp_path, monkeypatch):
+def test_a_state_of_another_training_is_not_taken_up(tmp_path, monkeypatch, steps_taken):
     from discovery.generator import train
 
     with monkeypatch.context() as patched:
@@ -146,10 +106,10 @@ def test_a_state_of_another_training_is_not_taken_up(trained, tmp_path, monkeypa
         )
         with pytest.raises(KeyboardInterrupt):
             train_generator(bars_and_discs(), CAPTIONS, TINY, tmp_path)
-    done = count_steps(monkeypatch)
+    steps_taken.clear()
     other = TINY.model_copy(update={"seed": 9})
     train_generator(bars_and_discs(), CAPTIONS, other, tmp_path)
-    assert done == list(range(6))
+    assert steps_taken == list(range(6))
 
 
 def test_it_learns(tmp_path, monkeypatch):

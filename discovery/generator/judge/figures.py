@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from discovery.evidence.figures import Theme
+from discovery.evidence.figures import Theme, strip
 
 MARKERS = "osD^v"
 LINES = ("-", "--", ":", "-.", (0, (6, 1)))
@@ -22,11 +22,11 @@ def sheet(theme: Theme, title: str, images: np.ndarray, columns: int = 8) -> Fig
     figure = Figure(figsize=(7.2, inches))
     figure.text(0.005, 1 - 0.08 / inches, title, va="top", fontsize=9, parse_math=False)
     top = 0.9 * rows / inches
-    for i, image in enumerate(images):
-        place = (i % columns) / columns, top * (1 - (i // columns + 1) / rows)
-        axes = figure.add_axes((*place, 0.97 / columns, 0.97 * top / rows))
-        axes.imshow(image, interpolation="nearest")
-        axes.axis("off")
+    axes = figure.add_axes((0, 0, 1, top))
+    # One picture: axes for every image would take most of the time of a judgement's figures.
+    lines = [strip(images[i : i + columns], columns, theme) for i in range(0, len(images), columns)]
+    axes.imshow(np.concatenate(lines), interpolation="nearest")
+    axes.axis("off")
     return figure
 
 

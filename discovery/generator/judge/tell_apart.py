@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -60,7 +60,12 @@ def auc(
 
 
 def _auc(labels, scores) -> float:
-    return float(roc_auc_score(labels, scores))
+    """Mann & Whitney's U over the number of pairs: a tenth of the time of scikit-learn's, and it is
+    taken thousands of times.
+    """
+    is_synthetic = labels == 1
+    made, pairs = is_synthetic.sum(), is_synthetic.sum() * (~is_synthetic).sum()
+    return float((rankdata(scores)[is_synthetic].sum() - made * (made + 1) / 2) / pairs)
 
 
 def _again(labels, scores, rng):

@@ -7,7 +7,6 @@ of `BANDS`. A component's `light(x, y)` is its surface brightness per square arc
 import math
 from dataclasses import dataclass
 
-import galsim
 import numpy as np
 from scipy.special import gamma, k1
 
@@ -17,6 +16,8 @@ Flux = tuple[float, float, float]
 
 def sersic_b(n: float) -> float:
     """b_n of I = I_e exp(-b_n ((r/r_e)^(1/n) - 1)), from GalSim's scale radius r_e / b_n^n."""
+    import galsim  # slow to import, and the run file of any survey is read with this module
+
     return galsim.Sersic(n, half_light_radius=1.0).scale_radius ** (-1.0 / n)
 
 
