@@ -256,7 +256,7 @@ def _need(name: str, given: object) -> None:
     "--count", type=click.IntRange(1), default=64, show_default=True, help="Images per prompt."
 )
 @click.option(
-    "--steps", type=click.IntRange(1, 1000), default=12, show_default=True, help="Sampling steps."
+    "--steps", type=click.IntRange(1, 1000), default=16, show_default=True, help="Sampling steps."
 )
 @click.option(
     "--guidance",
@@ -267,6 +267,19 @@ def _need(name: str, given: object) -> None:
 )
 @click.option("--negative", default="", help="Tags that guidance leads away from, e.g. 'merger'.")
 @click.option(
+    "--outline",
+    default="",
+    help="What is asked for at first, when size and brightness are decided: the prompt without its "
+    "rare feature, say; the prompt itself if left out.",
+)
+@click.option(
+    "--outline-above",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of noise down to which that is drawn, without guidance, e.g. 0.98; 1: never.",
+)
+@click.option(
     "--guidance-rescale",
     type=click.FloatRange(0, 1),
     default=0.0,
@@ -275,10 +288,10 @@ def _need(name: str, given: object) -> None:
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["auto", "euler", "euler-ancestral", "ddim", "ddpm"]),
+    type=click.Choice(["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"]),
     default="auto",
     show_default=True,
-    help="euler of a flow, the others of diffusion; auto takes euler or ddim.",
+    help="dpm of either, euler of a flow, the others of diffusion; auto: dpm of a flow, or ddim.",
 )
 @click.option(
     "--reference",
@@ -303,7 +316,18 @@ def _need(name: str, given: object) -> None:
 @DEVICE
 @explained
 def synthesize(
-    generator, prompts, count, negative, reference, crop, out, runs, yes, device, **sampling
+    generator,
+    prompts,
+    count,
+    negative,
+    outline,
+    reference,
+    crop,
+    out,
+    runs,
+    yes,
+    device,
+    **sampling,
 ) -> None:
     """Have GENERATOR dream cutouts into a store, and draw a sheet of them; or take this step of
     the run RUN.toml, which says what to dream.
@@ -317,7 +341,8 @@ def synthesize(
     _need("--prompt", prompts)
     _need("--out", out)
     _refuse_idle(negative, reference, crop, **sampling)
-    asked = _asked(prompts, count, negative, reference, sampling)
+    each = {"count": count, "negative": negative, "outline": outline}
+    asked = _asked([{"prompt": text, **each} for text in prompts], reference, sampling)
     from discovery.alone import synthesize_alone  # not before: a wrong prompt needs no torch
 
     click.echo(synthesize_alone(generator, asked, out, device, reference, crop))
@@ -334,14 +359,11 @@ def _refuse_idle(negative, reference, crop, guidance, guidance_rescale, strength
         raise click.UsageError("--strength and --crop are of a reference; give --reference FOLDER.")
 
 
-def _asked(prompts, count, negative, reference, sampling):
-    from discovery.generator.config import PromptCount, SynthesisConfig
+def _asked(prompts, reference, sampling):
+    from discovery.generator.config import SynthesisConfig
 
-    return SynthesisConfig(
-        prompts=[PromptCount(prompt=text, count=count, negative=negative) for text in prompts],
-        reference="none" if reference is None else "real",
-        **sampling,
-    )
+    start = "none" if reference is None else "real"
+    return SynthesisConfig(prompts=prompts, reference=start, **sampling)
 
 
 @main.command()

@@ -254,11 +254,13 @@ def test_synthesize_starts_from_any_cutout_of_a_store(generator, tmp_path):
 
 
 def test_a_cutout_says_how_it_was_asked_for(generator, tmp_path):
-    asked = ("--negative", "dust lane", "--guidance-rescale", 0.7, "--sampler", "euler")
+    asked = ("--negative", "dust lane", "--guidance-rescale", 0.7, "--sampler", "euler",
+             "--outline", "smooth", "--outline-above", 0.9)  # fmt: skip
     told = dream(generator, tmp_path, *asked)
     assert told.exit_code == 0, told.output
     row = CutoutStore(tmp_path).table().iloc[0]
     assert (row["negative"], row["guidance_rescale"], row["sampler"]) == ("dust lane", 0.7, "euler")
+    assert (row["outline"], row["outline_above"]) == ("smooth", 0.9)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,9 @@ def test_a_cutout_says_how_it_was_asked_for(generator, tmp_path):
         (("--negative", "smooth", "--guidance", 1), "--guidance 1 does not lead"),
         (("--guidance-rescale", 0.5, "--guidance", 1), "--guidance 1 does not lead"),
         (("--guidance-rescale", 2), "Invalid value for '--guidance-rescale'"),
-        (("--sampler", "ddim"), "this generator is a flow. Set sampler = 'euler'"),
+        (("--sampler", "ddim"), "this generator is a flow. Set sampler = 'dpm' or 'euler'"),
+        (("--outline", "bananas", "--outline-above", 0.9), "bananas"),
+        (("--outline", "smooth"), "an outline is drawn above outline_above"),
         (("--sampler", "heun"), "Invalid value for '--sampler'"),
         (("--strength", 0.6), "--strength and --crop are of a reference; give --reference FOLDER"),
         (("--crop", 0.5), "--strength and --crop are of a reference; give --reference FOLDER"),

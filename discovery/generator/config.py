@@ -329,7 +329,7 @@ class SynthesisConfig(_Settings):
 
     prompts: tuple[PromptCount, ...] = Field((), description="prompts with counts")
     set: PromptSet | None = Field(None, description="prompts that come with the package, as well")
-    steps: int = Field(12, ge=1, le=1000, description="steps of the sampler")
+    steps: int = Field(16, ge=1, le=1000, description="steps of the sampler")
     sampler: Literal["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
         "auto",
         description="auto: dpm (DPM-Solver++, second order) for a flow, else ddim; euler is for a "

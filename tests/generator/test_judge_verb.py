@@ -15,7 +15,7 @@ from PIL import Image
 from discovery import pipeline
 from discovery.cli import main
 from discovery.config import load_config
-from discovery.cutouts import CutoutStore
+from discovery.cutouts import CutoutStore, load_pixels
 from discovery.generator import sample
 from discovery.generator.judge import illustrate, structure
 from discovery.generator.judge.case import open_case
@@ -115,7 +115,13 @@ def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
     assert rows["weight"].fillna(-1).tolist()[:2] == [0.0, 1.3]
     assert rows["weight"].iloc[-1] is None or np.isnan(rows["weight"].iloc[-1])
     assert set(rows["images"][rows["weight"].notna()]) == {6}
-    assert rows["brightness"][rows["weight"] == 0].tolist() == [1.0] * (rows["weight"] == 0).sum()
+    run, first = judged[0], rows.iloc[0]
+    drawn = CutoutStore(run.folder / "judge/images/lanes")
+    ids = drawn.table().query("prompt == @first.caption")["object_id"]
+    compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
+    real = compared.query("set != 'synthetic' and caption == @first.caption")["object_id"]
+    levels = [load_pixels(s, list(i), 64).mean() for s, i in ((drawn, ids), (run.store(), real))]
+    assert first["brightness"] == pytest.approx(levels[0] / levels[1], rel=1e-6)
 
 
 def test_figures_are_png_and_pdf_and_tables_csv_and_markdown(judged):

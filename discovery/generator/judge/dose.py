@@ -121,15 +121,15 @@ def _where(images: Images, kind) -> np.ndarray:
 def judge_extrapolation(
     case: Case, judge: LaneJudge, drawn: dict[tuple[str, float], Images]
 ) -> list[dict]:
-    """A row per caption and weight: share with a lane, share that kept its shape, brightness.
+    """A row per caption and weight: share with a lane, share that kept its shape, and brightness:
+    mean level over that of the real cutouts under the same caption.
 
-    Rows of weight None are the real cutouts under the same caption: what the judge says of
-    galaxies that have no lane.
+    Rows of weight None are those real cutouts: what the judge says of galaxies that have no lane.
     """
     rows, rng = [], case.rng(5)
     for (caption, weight), images in drawn.items():
-        without = drawn[caption, 0.0].pixels.mean((1, 2, 3))
-        bright = ratio_interval(images.pixels.mean((1, 2, 3)), without, rng)
+        real = case.real.of(caption).pixels.mean((1, 2, 3))
+        bright = ratio_interval(images.pixels.mean((1, 2, 3)), real, rng)
         row = {"caption": caption, "weight": weight} | _judged(judge, images.pixels)
         rows.append(row | columns("brightness", bright))
     for caption in dict.fromkeys(caption for caption, _ in drawn):
