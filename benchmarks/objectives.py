@@ -26,7 +26,7 @@ from discovery.generator.train import train_generator
 SIZE, CHANNELS, STEPS, BATCH = 32, (48, 72, 96), 1500, 32
 SEEDS = (1, 2)
 IMAGES = 512
-SAMPLING = ((8, "dpm"), (16, "dpm"), (50, "dpm"), (50, "auto"))
+SAMPLING = (8, 16, 50)  # steps of dpm, which all three can be sampled by
 
 
 def config(objective: str, seed: int) -> PixelConfig:
@@ -72,14 +72,9 @@ def main(folder: Path) -> None:
                 out = Path(scratch) / f"{objective}-{seed}"
                 train_generator(pixels, captions, config(objective, seed), out)
                 generator, asked = load_generator(out), list(rows["caption"])[:IMAGES]
-                for steps, sampler in SAMPLING:
-                    drawn = draw(generator, asked, range(IMAGES), steps, 1.0, sampler=sampler)
-                    said = {
-                        "objective": objective,
-                        "seed": seed,
-                        "steps": steps,
-                        "sampler": sampler,
-                    }
+                for steps in SAMPLING:
+                    drawn = draw(generator, asked, range(IMAGES), steps, 1.0, sampler="dpm")
+                    said = {"objective": objective, "seed": seed, "steps": steps}
                     found.append(said | judge(features, real[:IMAGES], drawn))
                     print(found[-1], file=sys.stderr)
     print(pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))

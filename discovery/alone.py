@@ -12,7 +12,7 @@ from discovery.cutouts.store import CutoutStore, load_pixels
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_store
 from discovery.errors import BadInput
-from discovery.files import digest, read_json, write_json
+from discovery.files import read_json, write_json
 from discovery.generator import sample as sampling
 from discovery.generator.config import SynthesisConfig
 from discovery.morphology.captions import CaptionRules
@@ -48,9 +48,7 @@ def synthesize_alone(
     """
     _refuse_foreign(out)
     with _references(reference, crop) as real:
-        if real is not None:
-            _forget_other_references(out, real)
-        store = CutoutStore(sampling.run(generator, asked, out, device, real))
+        store = CutoutStore(sampling.run(generator, asked, out, device, real, any_real=True))
     rows = store.table(["object_id", "prompt"])
     for number, (prompt, members) in enumerate(rows.groupby("prompt", sort=False)):
         shown = list(members["object_id"].head(SHEET_IMAGES))
@@ -69,34 +67,17 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-class _Named(CutoutStore):
-    """Cutouts that the user named to start from: all of them, whatever their split and caption."""
-
-    def table(self, columns=None, split=None) -> pd.DataFrame:
-        """As of any store, with what the sampler asks of the cutouts of a run: a caption."""
-        return super().table(columns).fillna({"caption": ""})
-
-
 @contextlib.contextmanager
-def _references(path: Path | None, crop: float | None) -> Iterator[_Named | None]:
+def _references(path: Path | None, crop: float | None) -> Iterator[CutoutStore | None]:
     if path is None:
         yield None
     elif _is_store(path, crop):
-        yield _Named(path)
+        yield CutoutStore(path)
     else:
         # Not inside --out, where they would be taken for synthetic cutouts.
         with tempfile.TemporaryDirectory() as folder:
             survey = _folder(path, crop, train=1, search=0)
-            yield _Named(ingest([survey], CaptionRules(), Path(folder), 0, workers=2).folder)
-
-
-def _forget_other_references(out: Path, real: CutoutStore) -> None:
-    """Have the sampler replace what was drawn from other images, even of the same names."""
-    rows = real.table(["object_id", "crop", "sha256"]).sort_values("object_id")
-    made_from, written = digest(rows.astype(str).to_numpy().tolist()), out / "_references.json"
-    if written.exists() and read_json(written)["digest"] != made_from:
-        write_json(out / sampling.PLAN, {"digest": made_from})  # of no plan
-    write_json(written, {"digest": made_from})
+            yield ingest([survey], CaptionRules(), Path(folder), 0, workers=2)
 
 
 def score_alone(model: Path, path: Path, out: Path, device: str, crop: float | None = None) -> str:

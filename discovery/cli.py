@@ -51,7 +51,8 @@ def explained(verb: Callable) -> Callable:
             click.echo(f"discovery: {error}", err=True)
             sys.exit(2)
         except ValidationError as error:
-            click.echo("\n".join(f"discovery: {p['msg']}" for p in error.errors()), err=True)
+            said = [p["msg"].removeprefix("Value error, ") for p in error.errors()]
+            click.echo("\n".join(f"discovery: {line}" for line in said), err=True)
             sys.exit(2)
         except ValueError as error:
             from catalogs import CatalogError  # brings astropy, which --help is not to wait for
@@ -291,7 +292,7 @@ def _need(name: str, given: object) -> None:
     type=click.Choice(["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"]),
     default="auto",
     show_default=True,
-    help="dpm of either, euler of a flow, the others of diffusion; auto: dpm of a flow, or ddim.",
+    help="dpm of either, euler of a flow, the others of diffusion; auto takes what suits.",
 )
 @click.option(
     "--reference",
@@ -304,7 +305,7 @@ def _need(name: str, given: object) -> None:
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Share of the noise that a reference gets, e.g. 0.6; 1: all there is.",
+    help="Share of the steps, from the noisiest on, that a reference goes through, e.g. 0.6.",
 )
 @CROP
 @click.option(
@@ -340,7 +341,7 @@ def synthesize(
         return
     _need("--prompt", prompts)
     _need("--out", out)
-    _refuse_idle(negative, reference, crop, **sampling)
+    _refuse_idle(negative, outline, reference, crop, **sampling)
     each = {"count": count, "negative": negative, "outline": outline}
     asked = _asked([{"prompt": text, **each} for text in prompts], reference, sampling)
     from discovery.alone import synthesize_alone  # not before: a wrong prompt needs no torch
@@ -348,12 +349,20 @@ def synthesize(
     click.echo(synthesize_alone(generator, asked, out, device, reference, crop))
 
 
-def _refuse_idle(negative, reference, crop, guidance, guidance_rescale, strength, **_) -> None:
+def _refuse_idle(
+    negative, outline, reference, crop, guidance, guidance_rescale, outline_above, strength, **_
+) -> None:
     """Refuse options of synthesize that would decide nothing."""
     if guidance == 1 and (negative or guidance_rescale):
         raise click.UsageError(
             "--negative and --guidance-rescale say how guidance leads, and --guidance 1 does not "
             "lead; give, for example, --guidance 2.5."
+        )
+    if outline and outline_above == 1:
+        raise click.UsageError("--outline is drawn first; say how long: --outline-above 0.98.")
+    if outline_above < 1 and guidance == 1 and not outline:
+        raise click.UsageError(
+            "--outline-above begins without guidance, and --guidance 1 is none; give --outline too."
         )
     if reference is None and (strength != 1 or crop is not None):
         raise click.UsageError("--strength and --crop are of a reference; give --reference FOLDER.")

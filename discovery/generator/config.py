@@ -146,9 +146,9 @@ class PixelConfig(Worded):
     noise_spread: float = Field(
         1.75,
         ge=0.5,
-        le=4,
-        description="how far apart the noise levels of a flow lie, in training and sampling; at 1 "
-        "the little noise in which the texture of the sky is decided is hardly ever seen",
+        le=2,
+        description="how far apart the noise levels of a flow lie, in training, and in sampling by "
+        "dpm; at 1 the little noise in which the sky's texture is decided is hardly ever seen",
     )
 
 
@@ -266,7 +266,13 @@ GeneratorConfig = Annotated[
 
 
 def read_config(values: dict) -> Training:
-    """The configuration that a generator.json holds; without `kind` it is a `pixel` generator's."""
+    """The configuration that a generator.json holds.
+
+    What it does not name is as it was before there was such a key: a `pixel` generator, trained at
+    a noise_spread of 1.
+    """
+    if values.get("kind", "pixel") == "pixel":
+        values = {"noise_spread": 1.0} | values
     return TypeAdapter(GeneratorConfig).validate_python(values)
 
 
@@ -332,8 +338,8 @@ class SynthesisConfig(_Settings):
     steps: int = Field(16, ge=1, le=1000, description="steps of the sampler")
     sampler: Literal["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
         "auto",
-        description="auto: dpm (DPM-Solver++, second order) for a flow, else ddim; euler is for a "
-        "flow only, dpm for both, the others for diffusion",
+        description="auto: dpm (DPM-Solver++, second order) for a flow, ddpm for the kind ddpm, "
+        "else ddim; euler is for a flow only, dpm for both, the others for diffusion",
     )
     guidance: float = Field(
         2.5, ge=1, le=30, description="classifier-free guidance; 1 follows the caption as trained"
@@ -352,7 +358,11 @@ class SynthesisConfig(_Settings):
         "none", description="start from noise, or from real training cutouts with noise added"
     )
     strength: float = Field(
-        1.0, gt=0, le=1, description="share of the noise that a reference gets; 1: all there is"
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the steps, from the noisiest on, that a reference goes through; 1: "
+        "all, which leaves something of it only where sampling begins with less than pure noise",
     )
     seed: int = Field(0, ge=0, description="every image's own seed is derived from it")
     batch: int = Field(64, ge=1, description="images drawn at a time")

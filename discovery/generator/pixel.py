@@ -97,7 +97,8 @@ class PixelGenerator(Generator):
         self.unet.save_config(folder / "unet")
         self.text_encoder.config.save_pretrained(folder / "text_encoder")
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        scheduler = self.process.scheduler(self.process.plain_sampler)
+        # diffusers' own, which plain diffusers can read; `FlowSolver` is ours.
+        scheduler = self.process.scheduler("euler" if self.config.objective == "flow" else "ddim")
         scheduler.save_pretrained(folder / "scheduler")
         write_json(
             folder / "model_index.json",

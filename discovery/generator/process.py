@@ -29,7 +29,7 @@ _DIFFUSION_SAMPLERS = {
     "ddim": DDIMScheduler,
     "ddpm": DDPMScheduler,
 }
-_UNBOUNDED = ("dpm", "euler-ancestral")  # samplers that cannot clip the image they predict
+_UNBOUNDED = ("dpm", "euler-ancestral")  # without diffusers' clip_sample
 
 _PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # diffusers' word and ours
 
@@ -44,14 +44,14 @@ class Flow:
     arXiv 2210.02747, eq. 22).
 
     `shift` moves the noise levels of training and sampling up, see `shift_noise`; `spread` says
-    how far they lie apart: 1 is as in Esser et al., more goes closer to both ends.
+    how far they lie apart, in sampling by dpm alone: 1 is as in Esser et al., more goes closer to
+    both ends. Beyond 2, levels of a thousand steps would be too close to 1 to be told from it.
     """
 
     shift: float = 1.0
     spread: float = 1.0
     time_scale = 1000.0
     default_sampler = "dpm"
-    plain_sampler = "euler"  # is diffusers' own as it stands
 
     def draw_times(self, count: int, rng: torch.Generator) -> torch.Tensor:
         """Noise levels to train on, float (count,): logit-normal (Esser et al., arXiv 2403.03206,
@@ -128,7 +128,6 @@ class Diffusion:
     shift: float = 1.0
     clip: float | None = None
     default_sampler: str = "ddim"
-    plain_sampler = "ddim"
     time_scale = 1.0
 
     @classmethod

@@ -8,14 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Self
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from discovery.errors import BadInput
-from discovery.generator.config import KINDS, SAGANConfig
+from discovery.generator.config import SAGANConfig
 from discovery.generator.layout import save_weights
 from discovery.generator.of_classes import OfClasses
 
@@ -194,8 +193,7 @@ class OnePass:
         """
         if steps != 1:
             raise BadInput(
-                f"steps = {steps}, but a sagan generator draws in one pass and has no trajectory; "
-                "set steps = 1."
+                f"steps = {steps}, but a sagan generator draws in one pass; set steps = 1."
             )
 
     def add_noise(self, clean, noise, time) -> torch.Tensor:
@@ -209,12 +207,15 @@ class OnePass:
         )
 
     def noise_share(self, time) -> torch.Tensor:
-        """Refuse outlines.
+        """Refuse outlines and references.
 
         Raises:
             BadInput: always; there is one pass, and nothing comes before it.
         """
-        raise BadInput("a sagan generator draws in one pass; leave outline_above out.")
+        raise BadInput(
+            "a sagan generator draws in one pass, from noise alone; leave outline_above, "
+            "reference and strength out."
+        )
 
     def step(self, said: torch.Tensor, time, x, generator=None) -> "OnePass.Stepped":
         return OnePass.Stepped(said)
@@ -270,20 +271,6 @@ class SAGANGenerator(OfClasses):
     def autocast(self) -> torch.autocast:
         """float32: two networks against each other leave no room for rounding."""
         return torch.autocast(self.device.type, enabled=False)
-
-    def decode(self, x: torch.Tensor) -> np.ndarray:
-        """As for all kinds; but z, where a trajectory would begin, is no image.
-
-        Raises:
-            BadInput: names the kinds that have trajectories.
-        """
-        if x.shape[1:] == self.shape:
-            have = ", ".join(kind for kind in KINDS if kind != self.kind)
-            raise BadInput(
-                "a sagan generator draws in one pass, so there is no trajectory from noise to "
-                f"image; the kinds that have one are {have}."
-            )
-        return super().decode(x)
 
     def no_class(self) -> int:
         raise BadInput(

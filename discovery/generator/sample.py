@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -133,8 +134,7 @@ def _walk(
     outline=None,
     reference=None,
 ) -> Iterator[_Moment]:
-    process, scheduler = generator.process, generator.process.scheduler(course.sampler)
-    scheduler.set_timesteps(course.steps, device=generator.device)
+    process, scheduler = generator.process, _scheduler(generator, course.sampler, course.steps)
     rngs = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     noise = torch.stack([torch.randn(*generator.shape, generator=rng) for rng in rngs])
     with generator.autocast():
@@ -157,13 +157,31 @@ def _begin(generator: Generator, scheduler, noise, reference, course: _Course):
     if reference is None:
         # Euler's scheduler for diffusion counts noise in units of the image.
         return noise * getattr(scheduler, "init_noise_sigma", 1.0), times
-    skipped = course.steps - max(1, round(course.steps * course.strength))
+    skipped = _skipped(course.steps, course.strength)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)
     clean, first = generator.encode(reference), times[skipped].expand(len(noise))
     if hasattr(scheduler, "scale_noise"):  # a flow's word for it
         return scheduler.scale_noise(clean, first, noise), times[skipped:]
     return scheduler.add_noise(clean, noise, first), times[skipped:]
+
+
+def _scheduler(generator: Generator, sampler: str, steps: int) -> Any:
+    """The sampler, with so many steps before it.
+
+    Raises:
+        BadInput: it is not this generator's, or cannot take this number of steps.
+    """
+    scheduler = generator.process.scheduler(sampler)
+    scheduler.set_timesteps(steps, device=generator.device)
+    if len(scheduler.timesteps) != steps:  # diffusers' trailing steps, by a rounding
+        raise BadInput(f"the sampler cannot take {steps} steps; give {steps - 1} or {steps + 1}.")
+    return scheduler
+
+
+def _skipped(steps: int, strength: float) -> int:
+    """Steps that a reference does not go through, the noisiest."""
+    return steps - max(1, round(steps * strength))
 
 
 def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
@@ -216,6 +234,7 @@ def run(
     out_store: Path,
     device: str = "auto",
     real: CutoutStore | None = None,
+    any_real: bool = False,
 ) -> Path:
     """Fill a cutout store with synthetic cutouts; shards that are there are not drawn again.
 
@@ -224,10 +243,11 @@ def run(
     Args:
         folder: a generator's folder, or `shipped`.
         real: where references come from, if `sampling` wants them.
+        any_real: any cutout may be one, not only those with a caption that are trained on.
 
     Raises:
-        BadInput: the folder is no generator, a prompt is wrong, or there are no references;
-            before anything is drawn.
+        BadInput: the folder is no generator, a prompt is wrong, there are no references, or
+            `sampling` asks for what this generator cannot do; before anything is drawn.
     """
     generator = load_generator(folder, device)
     for wanted in sampling.wanted:
@@ -236,10 +256,11 @@ def run(
             generator.tokens(wanted.negative)
         if wanted.outline:
             generator.tokens(wanted.outline)
-    generator.process.scheduler(sampling.sampler).set_timesteps(sampling.steps)
-    pool = _references(sampling, real)
-    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), pool]))
-    rows = _plan(sampling, pool)
+    _require_effect(generator, sampling)
+    pool = _references(sampling, real, any_real)
+    told = pool.astype(str).to_numpy().tolist()
+    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
+    rows = _plan(sampling, list(pool["object_id"]))
     starts = range(0, len(rows), ROWS_PER_SHARD)
     paths = [out_store / f"{i:05d}.parquet" for i in range(len(starts))]
     missing = [(s, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
@@ -247,6 +268,29 @@ def run(
         part = rows[start : start + ROWS_PER_SHARD]
         write_shard(_draw_rows(generator, sampling, part, real), path)
     return out_store
+
+
+def _require_effect(generator: Generator, sampling: SynthesisConfig) -> None:
+    """Refuse what would be written down beside every image and yet change none.
+
+    Raises:
+        BadInput: nothing is left of a reference, or sampling begins below `outline_above`.
+    """
+    scheduler = _scheduler(generator, sampling.sampler, sampling.steps)
+    if sampling.reference == "none" and sampling.outline_above == 1:
+        return
+    first = scheduler.timesteps[_skipped(sampling.steps, sampling.strength)]
+    share = float(generator.process.noise_share(first / generator.process.time_scale))
+    if sampling.reference != "none" and share == 1:
+        raise BadInput(
+            f"strength = {sampling.strength:g} leaves nothing of a reference: this generator's "
+            "sampling begins with noise alone; set strength = 0.6, say."
+        )
+    if share <= sampling.outline_above < 1:
+        raise BadInput(
+            f"outline_above = {sampling.outline_above:g}, but the sampling begins at a share of "
+            f"noise of {share:.3g}, so no outline would be drawn; set it lower, or leave it out."
+        )
 
 
 def _start_store(out_store: Path, plan: str) -> None:
@@ -258,17 +302,22 @@ def _start_store(out_store: Path, plan: str) -> None:
     write_json(described, {"digest": plan})
 
 
-def _references(sampling: SynthesisConfig, real: CutoutStore | None) -> list[str]:
-    """The captioned training cutouts that sampling may start from, by id."""
+def _references(
+    sampling: SynthesisConfig, real: CutoutStore | None, any_real: bool
+) -> pd.DataFrame:
+    """The cutouts that sampling may start from: object_id, crop, sha256."""
+    columns = ["object_id", "crop", "sha256"]
     if sampling.reference == "none":
-        return []
-    rows = real.table(["object_id", "caption"], split="train") if real else None
+        return pd.DataFrame(columns=columns)
+    if any_real and real:
+        return real.table(columns).sort_values("object_id")
+    rows = real.table([*columns, "caption"], split="train") if real else None
     if rows is None or rows["caption"].isna().all():
         raise BadInput(
             "reference = 'real' starts from captioned training cutouts, and there are none; take "
             "this step in a run whose survey has some, or set reference = 'none'."
         )
-    return sorted(rows.dropna(subset=["caption"])["object_id"])
+    return rows.dropna(subset=["caption"])[columns].sort_values("object_id")
 
 
 @dataclass(frozen=True)
@@ -344,12 +393,12 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
         "guidance": sampling.guidance,
         "guidance_rescale": sampling.guidance_rescale,
         "steps": sampling.steps,
-        "sampler": _named(generator, sampling),
+        "sampler": sampler_of(generator, sampling.sampler),
         "reference": planned.reference,
         "strength": sampling.strength if planned.reference else None,
     }
 
 
-def _named(generator: Generator, sampling: SynthesisConfig) -> str:
-    auto = sampling.sampler == "auto"
-    return generator.process.default_sampler if auto else sampling.sampler
+def sampler_of(generator: Generator, sampler: str) -> str:
+    """The sampler that is meant, also by 'auto'."""
+    return generator.process.default_sampler if sampler == "auto" else sampler

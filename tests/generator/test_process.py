@@ -123,6 +123,13 @@ def test_few_steps_of_a_flow_keep_fine_texture_and_brightness_alike(width):
     assert walk(flow.scheduler("euler"), width, 16) < 0.9 * width
 
 
+def test_a_thousand_steps_of_the_widest_flow_are_all_different():
+    scheduler = Flow(20.0, 2.0).scheduler()
+    scheduler.set_timesteps(1000)
+    assert len(set(scheduler.timesteps.tolist())) == 1000
+    assert np.isfinite(walk(scheduler, 0.3, 1000))
+
+
 def test_shares_of_noise_are_those_of_the_flow_of_equal_noise_to_signal():
     assert Flow().noise_share(torch.tensor(0.25)) == 0.25
     process, times = Diffusion(), torch.tensor([0, 300, 999])

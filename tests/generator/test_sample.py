@@ -1,4 +1,5 @@
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -146,6 +147,42 @@ def test_an_outline_is_drawn_first_and_without_guidance(folder):
     assert np.abs(drawn.astype(int) - draw(full, 2, 5.0)).max() > 4
 
 
+def test_what_would_change_nothing_is_refused(folder, diffusion, tmp_path):
+    with pytest.raises(BadInput, match=r"strength = 1 leaves nothing of a reference.*0\.6, say"):
+        sample.run(folder, wanted(("mock, smooth", 1), reference="real"), tmp_path, real=None)
+    late = SynthesisConfig(
+        prompts=[{"prompt": "mock, smooth", "count": 1}], steps=4, reference="real", strength=0.25,
+        outline_above=0.9,
+    )  # fmt: skip
+    with pytest.raises(BadInput, match=r"begins at a share of noise of 0\.\d+, so no outline"):
+        sample.run(folder, late, tmp_path)
+    with pytest.raises(BadInput, match="cannot take 61 steps; give 60 or 62"):
+        sample.draw(diffusion, ["mock, smooth"], [1], 61, 1.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_flow_goes_on_from_a_reference_as_from_its_own_noise(folder):
+    """Of a reference only its noised image reaches the network: a walk by hand from there."""
+    generator = load_generator(folder)
+    real = np.random.default_rng(2).integers(40, 200, (1, 16, 16, 3), dtype=np.uint8)
+    drawn = sample.draw(
+        generator, ["mock, smooth"], [1], 8, 1.0, reference=real, strength=0.5, sampler="euler"
+    )
+    scheduler = generator.process.scheduler("euler")
+    scheduler.set_timesteps(8)
+    levels = scheduler.sigmas[4:]
+    noise = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), generator.autocast():
+        told = generator.condition([generator.tokens("mock, smooth")])
+        x = (1 - levels[0]) * generator.encode(real) + levels[0] * noise
+        for now, after in pairwise(levels):
+            x = x + (after - now) * generator.predict(x, now[None], told)
+    expected = generator.decode(x)
+    assert np.abs(drawn.astype(int) - expected).max() <= 2
+    by_dpm = sample.draw(generator, ["mock, smooth"], [1], 64, 1.0, reference=real, strength=0.01)
+    assert np.abs(by_dpm.astype(int) - real).mean() < 10
+
+
 def test_an_outline_without_a_time_is_refused():
     with pytest.raises(ValidationError, match="an outline is drawn above outline_above"):
         SynthesisConfig(prompts=[{"prompt": "mock, smooth", "count": 1, "outline": "mock"}])
@@ -191,7 +228,7 @@ def test_guidance_keeps_the_contrast_that_it_is_told_to():
     assert sample._rescaled(guided, asked, 0.0) is guided
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "euler-ancestral"])
+@pytest.mark.parametrize("sampler", ["dpm", "ddim", "ddpm", "euler-ancestral"])
 def test_a_reference_with_little_noise_stays_what_it_is(diffusion, sampler):
     real = np.random.default_rng(2).integers(40, 200, (2, 16, 16, 3), dtype=np.uint8)
     prompts, seeds = ["mock, smooth"] * 2, [1, 2]

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ from transformers import CLIPTextModel
 
 from discovery.errors import BadInput
 from discovery.files import read_json
+from discovery.generator import checkpoint
 from discovery.generator.checkpoint import load_generator, trained_on
 from discovery.generator.config import PixelConfig
 from discovery.generator.drawing import draw_weights, vary_caption
 from discovery.generator.examples import turn
 from discovery.generator.learner import learning_rate
+from discovery.generator.pixel import PixelGenerator
 from discovery.generator.process import shift_noise
 from discovery.generator.train import train_generator
 from tests.generator.killed import kill_after
@@ -80,6 +83,16 @@ def test_the_folder_says_what_it_was_trained_on(trained):
     assert described["config"] == TINY.model_dump(mode="json")
     assert described["mean"] == pytest.approx((bars_and_discs() / 255).mean((0, 1, 2)), abs=1e-6)
     assert not (trained / "training.safetensors").exists()
+
+
+def test_a_folder_of_before_noise_spread_is_sampled_as_it_was_trained(trained, tmp_path):
+    old = shutil.copytree(trained, tmp_path / "old")
+    described = read_json(old / "generator.json")
+    del described["config"]["noise_spread"]
+    described["digest"] = checkpoint._digest(old, described, PixelGenerator.weights)
+    (old / "generator.json").write_text(json.dumps(described))
+    assert load_generator(old).process.spread == 1.0
+    assert load_generator(trained).process.spread == TINY.noise_spread != 1.0
 
 
 def test_a_finished_training_is_not_repeated(trained):

@@ -46,7 +46,9 @@ class Asking:
     def draw(
         self, name: str, prompts: Mapping[str, int], outlines: Mapping[str, str] | None = None
     ) -> Images:
-        """So many images of each prompt; a store of their own, and what is there is not drawn."""
+        """So many images of each prompt, after its outline if it has one; a store of their own,
+        and what is there is not drawn.
+        """
         wanted = [
             {"prompt": prompt, "count": count, "outline": (outlines or {}).get(prompt, "")}
             for prompt, count in prompts.items()
@@ -60,7 +62,7 @@ class Asking:
         return Images(load_pixels(store, ids, self.size), list(rows["prompt"]), ids)
 
     def sampled(self, **settings) -> "Asking":
-        """The same with other steps or another guidance."""
+        """The same with some of its settings replaced."""
         return replace(self, settings=self.settings.model_copy(update=settings))
 
     def of(self, generator: Path) -> "Asking":

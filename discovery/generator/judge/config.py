@@ -50,12 +50,12 @@ class JudgeConfig(BaseModel):
     lane_guidance: float | None = Field(
         None, ge=1, le=30, description="guidance where a lane is asked for; left out, as elsewhere"
     )
-    lane_outline_above: float = Field(
-        1.0,
+    lane_outline_above: float | None = Field(
+        None,
         gt=0,
         le=1,
         description="share of noise down to which early types are drawn as outlines, without a "
-        "lane and without guidance; 1: not at all",
+        "lane and without guidance, 1: not at all; left out, that of [synthesis]",
     )
     lane_images: int = Field(
         128, ge=1, description="images of each early type at each weight of the lane, and without"

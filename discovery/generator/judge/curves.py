@@ -118,7 +118,7 @@ def fronts(case: Case, captions: Sequence[str]) -> pd.DataFrame:
     asked = {prompt: of for prompt, of in asked.items() if reads(case.generator, prompt)}
     rows = []
     for guidance in case.config.guidances if asked else ():
-        asking = case.asking.sampled(guidance=guidance)
+        asking = case.asking.sampled(guidance=guidance, outline_above=1.0)
         drawn = asking.draw(f"front-{guidance:g}", dict.fromkeys(asked, case.config.front_images))
         for prompt, (caption, weight) in asked.items():
             found = three_measures(case, drawn.of(prompt), case.real.of(caption))
@@ -153,16 +153,20 @@ def _written(case: Case, rows: list[dict], name: str) -> pd.DataFrame:
 def sampling_speed(case: Case) -> dict:
     """Images per second at the steps and guidance of the case, on the device that it uses."""
     folder, asked, device = case.asking.generator, case.asking.settings, case.asking.device
+    course = asked.steps, asked.guidance
 
     def make() -> pd.DataFrame:
         generator = load_generator(folder, device)
         prompts = (case.half.captions * TIMED_IMAGES)[:TIMED_IMAGES]
-        sample.draw(generator, prompts, range(TIMED_IMAGES), 1, asked.guidance)  # warms up
+        sample.draw(
+            generator, prompts, range(TIMED_IMAGES), *course, sampler=asked.sampler
+        )  # warms up
         begun = time.perf_counter()
-        sample.draw(generator, prompts, range(TIMED_IMAGES), asked.steps, asked.guidance)
+        sample.draw(generator, prompts, range(TIMED_IMAGES), *course, sampler=asked.sampler)
         rate = TIMED_IMAGES / (time.perf_counter() - begun)
         return pd.DataFrame([{"images_per_second": rate, "device": str(generator.device)}])
 
-    made_from = digest([case.described["digest"], asked.steps, asked.guidance, device])
+    sampler = sample.sampler_of(case.generator, asked.sampler)
+    made_from = digest([case.described["digest"], *course, sampler, device])
     (row,) = once(case.out / "measured" / "speed.parquet", made_from, make).to_dict("records")
     return row

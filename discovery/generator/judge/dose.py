@@ -13,7 +13,7 @@ import pandas as pd
 from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
 from discovery.files import digest
-from discovery.generator.judge.case import Case, reads
+from discovery.generator.judge.case import Asking, Case, reads
 from discovery.generator.judge.intervals import columns, ratio_interval
 from discovery.generator.judge.lane_check import judge_the_judge
 from discovery.generator.judge.lanes import (
@@ -24,7 +24,7 @@ from discovery.generator.judge.lanes import (
     save_lane_judge,
     train_lane_judge,
 )
-from discovery.generator.judge.real import Images, load_images
+from discovery.generator.judge.real import LEAST, Images, load_images
 from discovery.generator.judge.tables import records, write_both
 from discovery.morphology.captions import tags_of
 
@@ -60,13 +60,18 @@ def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], I
     """Images of each caption at each weight of the lane, and at 0: without."""
     weights = (0.0, *case.config.lane_weights)
     asked = {laned(c, w): (c, w) for c in captions for w in weights}
-    above, guidance = case.config.lane_outline_above, case.config.lane_guidance
-    asking = case.asking.sampled(
-        outline_above=above, guidance=guidance or case.asking.settings.guidance
-    )
+    asking = ask_for_lanes(case)
+    above = asking.settings.outline_above
     outlines = {prompt: caption for prompt, (caption, _) in asked.items()} if above < 1 else None
     drawn = asking.draw("lanes", dict.fromkeys(asked, case.config.lane_images), outlines)
     return {asked[prompt]: drawn.of(prompt) for prompt in asked}
+
+
+def ask_for_lanes(case: Case) -> Asking:
+    """As the generator is asked elsewhere, but for what [judge] says of lanes."""
+    config = case.config
+    named = {"guidance": config.lane_guidance, "outline_above": config.lane_outline_above}
+    return case.asking.sampled(**{k: v for k, v in named.items() if v is not None})
 
 
 def lane_judge(case: Case) -> LaneJudge:
@@ -122,21 +127,23 @@ def judge_extrapolation(
     case: Case, judge: LaneJudge, drawn: dict[tuple[str, float], Images]
 ) -> list[dict]:
     """A row per caption and weight: share with a lane, share that kept its shape, and brightness:
-    mean level over that of the real cutouts under the same caption.
+    mean level over that of the real cutouts under the same caption, where there are LEAST.
 
     Rows of weight None are those real cutouts: what the judge says of galaxies that have no lane.
     """
     rows, rng = [], case.rng(5)
     for (caption, weight), images in drawn.items():
         real = case.real.of(caption).pixels.mean((1, 2, 3))
-        bright = ratio_interval(images.pixels.mean((1, 2, 3)), real, rng)
+        levels = images.pixels.mean((1, 2, 3))
+        bright = ratio_interval(levels, real, rng) if len(real) >= LEAST else None
         row = {"caption": caption, "weight": weight} | _judged(judge, images.pixels)
         rows.append(row | columns("brightness", bright))
     for caption in dict.fromkeys(caption for caption, _ in drawn):
         pixels = case.real.of(caption).pixels
         rows.append({"caption": caption, "weight": None} | _judged(judge, pixels))
-    write_both(pd.DataFrame(rows), case.out / "tables" / "dose-response")
-    return rows
+    table = pd.DataFrame(rows)
+    write_both(table, case.out / "tables" / "dose-response")
+    return records(table)
 
 
 def _judged(judge: LaneJudge, pixels: np.ndarray) -> dict:

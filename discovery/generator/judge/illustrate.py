@@ -17,7 +17,7 @@ from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
 from discovery.generator.judge.structure import QUANTITIES
 from discovery.generator.judge.tables import once
-from discovery.generator.sample import trajectory
+from discovery.generator.sample import sampler_of, trajectory
 
 PROMPTS_SHOWN, ABREAST = 5, 8
 SHEET_IMAGES = 64
@@ -86,6 +86,8 @@ def show_fronts(case: Case, table: pd.DataFrame) -> None:
 
 def show_trajectory(case: Case, prompt: str) -> None:
     """One image on its way from noise: what the network sees, over what it then means."""
+    if case.generator.kind == "sagan":
+        return  # there is no way: it draws in one pass
     way = _trajectory(case, prompt)
     size = case.generator.config.size
     images = {
@@ -109,7 +111,7 @@ def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
             [{"left": n, "noised": x.tobytes(), "clean": c.tobytes()} for n, x, c in rows]
         )
 
-    asked = [settings.guidance, settings.sampler]
+    asked = [settings.guidance, sampler_of(case.generator, settings.sampler)]
     made_from = digest([case.described["digest"], prompt, seed, steps, asked])
     return once(case.out / "measured" / "trajectory.parquet", made_from, make)
 

@@ -71,7 +71,13 @@ def _extrapolation(case: Case) -> dict:
     drawn = dose.draw_doses(case, captions)
     rows = dose.judge_extrapolation(case, judge, drawn)
     illustrate.show_lanes(case, drawn, rows)
-    return {"doses": rows, "lane_judge": dose.check_lane_judge(case, judge)}
+    settings = dose.ask_for_lanes(case).settings
+    return {
+        "guidance": settings.guidance,
+        "outline_above": settings.outline_above,
+        "doses": rows,
+        "lane_judge": dose.check_lane_judge(case, judge),
+    }
 
 
 def _curves(case: Case) -> dict:
