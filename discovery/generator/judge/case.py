@@ -104,12 +104,23 @@ class Case:
         """Which generator was judged, with what, and how it was asked."""
         return {
             "digest": self.described["digest"],
+            "kind": self.generator.kind,
             "split": self.config.split,
             "images_per_half": len(self.half),
             "galaxies_left_out_for_captions_the_generator_cannot_read": self.left_out,
             "size": self.asking.size,
             "sampling": self.asking.settings.model_dump(exclude={"prompts", "set", "batch"}),
+            "lanes": {
+                "guidance": self.lane_guidance,
+                "outline_above": self.config.lane_outline_above,
+            },
+            "curve_images": min(self.config.curve_images, len(self.half)),
         }
+
+    @property
+    def lane_guidance(self) -> float:
+        """Guidance where a dust lane is asked for."""
+        return self.config.lane_guidance or self.asking.settings.guidance
 
     def rng(self, part: int) -> np.random.Generator:
         return np.random.default_rng((self.config.seed, part))

@@ -60,10 +60,8 @@ def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], I
     """Images of each caption at each weight of the lane, and at 0: without."""
     weights = (0.0, *case.config.lane_weights)
     asked = {laned(c, w): (c, w) for c in captions for w in weights}
-    above, guidance = case.config.lane_outline_above, case.config.lane_guidance
-    asking = case.asking.sampled(
-        outline_above=above, guidance=guidance or case.asking.settings.guidance
-    )
+    above = case.config.lane_outline_above
+    asking = case.asking.sampled(outline_above=above, guidance=case.lane_guidance)
     outlines = {prompt: caption for prompt, (caption, _) in asked.items()} if above < 1 else None
     drawn = asking.draw("lanes", dict.fromkeys(asked, case.config.lane_images), outlines)
     return {asked[prompt]: drawn.of(prompt) for prompt in asked}
