@@ -14,6 +14,7 @@ from discovery.generator.judge.figures import sheet_name
 from discovery.generator.judge.words import Found, auc, estimate, number, of, share
 
 JUDGED = "judge.json"
+WIDE = ("trajectory", "structure", "dose-response", "pareto-fronts")
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it: sentences, tables, then figures, wide or in a grid."""
+    """A heading and what stands under it: sentences, tables, figures, and figures folded away."""
 
     id: str
     title: str
     prose: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    wide: tuple[Picture, ...] = ()
-    grid: tuple[Picture, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    folded: tuple[Picture, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
 
 
@@ -95,22 +96,23 @@ def write_judgement(folder: Path, run: str) -> Path:
         verdict=words.verdict(judged.found),
         tiles=words.tiles(judged.found),
         sections=[tell(judged) for tell in SECTIONS],
+        wide=WIDE,
     )
 
 
 def _samples(judged: Judged) -> Section:
     return Section(
-        "samples", "What it draws", wide=judged.pictures("real-beside-synthetic", "trajectory")
+        "samples", "What it draws", pictures=judged.pictures("real-beside-synthetic", "trajectory")
     )
 
 
 # measure -> what it is; in the order of the table
 MEANINGS = {
-    "realism": "share of synthetic cutouts among real ones; 1 is best",
+    "realism": "share of synthetic cutouts among real ones; 100 % is best",
     "realism score": "how deep inside; above 1 among real ones",
-    "recall": "share of real cutouts among synthetic ones; 1 is best",
+    "recall": "share of real cutouts among synthetic ones; 100 % is best",
     "density": "how crowded with real cutouts the places of synthetic ones are; about 1",
-    "coverage": "share of real cutouts with a synthetic one near; 1 is best",
+    "coverage": "share of real cutouts with a synthetic one near; 100 % is best",
     "diversity": "spread within a caption, over that of real ones; 1 is best",
     "consistency": "how sure a network of our own is of what was asked; as high as real",
     "FID": "distance of all features; as low as real",
@@ -190,7 +192,7 @@ def _structure(judged: Judged) -> Section:
             judged.table("structure", "Distances of structure", headings, rows),
             _brightness(judged, structure["brightness_bias"]),
         ),
-        wide=judged.pictures("structure"),
+        judged.pictures("structure"),
     )
 
 
@@ -223,7 +225,7 @@ def _memory(judged: Judged) -> Section:
     if "features" not in memory:
         return Section("memory", title, (f"Not measured: it {memory['checked']}.",))
     headings = ("Compared by", "Training image nearer", "p, any difference", "p, nearer",
-                "Median distance, synthetic", "Median distance, held out")  # fmt: skip
+                "Median, synthetic", "Median, held out")  # fmt: skip
     rows = [(_text(space), *_nearest(memory[space])) for space in words.SPACES]
     return Section(
         "memory",
@@ -235,10 +237,10 @@ def _memory(judged: Judged) -> Section:
             "The Kolmogorov–Smirnov tests compare distances to the training set of synthetic and "
             "of held-out cutouts. A small p in the first says that these differ, as they also do "
             "where drawing is bad; in the second, that synthetic ones are nearer, as they also are "
-            "where they are smooth.",
+            "where they are smooth. Medians are of these distances.",
         ),
         (judged.table("memory", "Nearest training images", headings, rows),),
-        grid=judged.pictures("nearest-training-features", "nearest-training-pixels"),
+        judged.pictures("nearest-training-features", "nearest-training-pixels"),
     )
 
 
@@ -253,6 +255,7 @@ def _extrapolation(judged: Judged) -> Section:
     if "doses" not in found:
         return Section("extrapolation", title, (f"Not measured: {found['checked']}.",))
     rows = found["doses"]
+    outer, between = _sheets(rows)
     headings = ("Caption", "Weight", "Images", "Lane seen", "Early type", "Brightness")
     return Section(
         "extrapolation",
@@ -261,20 +264,20 @@ def _extrapolation(judged: Judged) -> Section:
             "Early types are asked for, without a dust lane and with one of each weight. A judge "
             "taught by painted lanes looks at them in grey. Brightness is over that of real "
             "cutouts of the caption; rows of real cutouts have no weight.",
-            *_lane_settings(judged.found["case"]["lanes"]),
+            _lane_settings(judged.found["case"]["lanes"]),
         ),
         (judged.table("dose-response", "Dose and response", headings, [*map(_dose, rows)]),),
-        judged.pictures("dose-response"),
-        judged.sheets(_sheets(rows)),
+        judged.pictures("dose-response") + judged.sheets(outer),
+        judged.sheets(between),
     )
 
 
-def _lane_settings(lanes: Found) -> tuple[str, ...]:
-    said = f"Guidance {lanes['guidance']:g}"
+def _lane_settings(lanes: Found) -> str:
+    said = f"Drawn at guidance {lanes['guidance']:g}"
     above = lanes["outline_above"]
     if above < 1:
-        said += f"; down to a noise share of {above:g} outlines without a lane, without guidance"
-    return (f"{said}.",)
+        said += f"; above a noise share of {above:g} without guidance and without the lane"
+    return f"{said}."
 
 
 def _dose(row: Found) -> tuple[Cell, ...]:
@@ -291,11 +294,18 @@ def _dose(row: Found) -> tuple[Cell, ...]:
     )
 
 
-def _sheets(rows: Sequence[Found]) -> list[tuple[int, str, float]]:
-    """(number of the caption, caption, weight) of every sheet."""
+Sheets = list[tuple[int, str, float]]
+
+
+def _sheets(rows: Sequence[Found]) -> tuple[Sheets, Sheets]:
+    """(number of the caption, caption, weight) of the sheets without a lane and of the largest
+    weight, and of those between.
+    """
     captions = list(dict.fromkeys(row["caption"] for row in rows))
     drawn = [(row["caption"], row["weight"]) for row in rows if row["weight"] is not None]
-    return [(captions.index(caption), caption, weight) for caption, weight in drawn]
+    sheets = [(captions.index(caption), caption, weight) for caption, weight in drawn]
+    outer = {0, max(weight for *_, weight in sheets)}
+    return [s for s in sheets if s[2] in outer], [s for s in sheets if s[2] not in outer]
 
 
 def _of_sheet(caption: str, weight: float) -> tuple[str, str]:
@@ -323,16 +333,17 @@ def _curves(judged: Judged) -> Section:
         "Quality against steps",
         prose,
         tuple(_curve(judged, name) for name in names),
-        grid=judged.pictures(*names.values()),
+        judged.pictures(*names.values()),
     )
 
 
 def _curve(judged: Judged, name: str) -> Table:
     curves, said = judged.found["curves"], name.replace("_", " ")
     rows = [(_count(row[name]), *_point(row)) for row in curves[name]]
-    rows += [(_text("real cutouts"), *_point(row)) for row in curves["real_cutouts"]]
+    rows += [(Cell("real cutouts", "", True), *_point(row)) for row in curves["real_cutouts"]]
     headings = (said.capitalize(), *map(_capital, POINT))
-    return judged.table(name.replace("steps", "curve").replace("_", "-"), said, headings, rows)
+    table = name.replace("steps", "curve").replace("_", "-")
+    return judged.table(table, f"Curve against {said}", headings, rows)
 
 
 def _point(row: Found, names: Sequence[str] = POINT) -> list[Cell]:

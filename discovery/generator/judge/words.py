@@ -13,6 +13,7 @@ MOST_RATIO, MOST_BIAS = 1.5, 0.02
 LEAST_LANES, MOST_UNASKED, LEAST_SHAPE = 0.6, 0.05, 0.9
 
 UNKNOWN = "not measured"
+SPACES = ("features", "pixels")  # in which images are compared
 Found = Mapping
 
 
@@ -104,11 +105,12 @@ def is_told(measured: Found) -> bool:
 
 
 def _told_apart(found: Found) -> str:
-    judges = {"a network on the pixels": found["pixels"], "features": found["features"]}
-    told = any(is_told(measured) for measured in judges.values())
-    said = "; by ".join(f"{name} {estimate(m, auc)}" for name, m in judges.items())
-    start = "They are told from real cutouts" if told else "They were not told from real cutouts"
-    return f"{start}: AUC by {said}. 0.5 would be chance."
+    told = any(is_told(found[space]) for space in SPACES)
+    return (
+        f"They {'are' if told else 'could not be'} told from real cutouts: AUC "
+        f"{estimate(found['pixels'], auc)} by a network on the pixels, "
+        f"{estimate(found['features'], auc)} by features; 0.5 would be chance."
+    )
 
 
 def beyond(distances: Sequence[Found]) -> list[Found]:
@@ -140,22 +142,16 @@ def _brightness(bias: Found) -> str:
     )
 
 
-SPACES = ("features", "pixels")
-
-
 def _memory(memory: Found) -> str:
     if "features" not in memory:
         return f"Memory {memory['checked']}."
     shares = {space: of(memory[space], "nearer_to_training") for space in SPACES}
-    start = (
-        "It remembers its training images"
-        if any(map(is_told, shares.values()))
-        else "No memory was found"
-    )
-    said = ", ".join(f"{estimate(s, share)} in {space}" for space, s in shares.items())
+    remembers = any(map(is_told, shares.values()))
     return (
-        f"{start}: a training image is nearer than a held-out one in {said} of comparisons; "
-        f"{share(0.5)} would be chance."
+        f"{'It remembers its training set' if remembers else 'No memory was found'}: a "
+        "training image is nearer than a held-out cutout in "
+        f"{estimate(shares['features'], share)} of comparisons by features and "
+        f"{estimate(shares['pixels'], share)} by pixels; {share(0.5)} would be chance."
     )
 
 
