@@ -92,7 +92,7 @@ def write_judgement(folder: Path, run: str) -> Path:
         "generator.html",
         title=words.headline(judged.found),
         run=run,
-        kind=judged.found["case"]["kind"],
+        made=judged.found["case"]["kind"],
         verdict=words.verdict(judged.found),
         tiles=words.tiles(judged.found),
         sections=[tell(judged) for tell in SECTIONS],
@@ -223,7 +223,7 @@ def _brightness(judged: Judged, bias: Found) -> Table:
 def _memory(judged: Judged) -> Section:
     memory, title = judged.found["memory"], "Memory"
     if "features" not in memory:
-        return Section("memory", title, (f"Not measured: it {memory['checked']}.",))
+        return Section("memory", title, (f"Not measured; it {memory['checked']}.",))
     headings = ("Compared by", "Training image nearer", "p, any difference", "p, nearer",
                 "Median, synthetic", "Median, held out")  # fmt: skip
     rows = [(_text(space), *_nearest(memory[space])) for space in words.SPACES]

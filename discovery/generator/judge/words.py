@@ -68,8 +68,9 @@ def _real(found: Found) -> int:
 
 
 def verdict(found: Found) -> list[str]:
-    """The outcome in a few sentences: likeness first, then structure, memory, extrapolation."""
+    """The outcome in a few sentences: in short, then likeness, structure, memory, extrapolation."""
     return [
+        _in_short(found),
         _who(found),
         _likeness(found["measures"]),
         _told_apart(found["told_apart"]),
@@ -78,6 +79,21 @@ def verdict(found: Found) -> list[str]:
         f"{_memory(found['memory'])} {leak(found['leak'])}",
         *_extrapolation(found["extrapolation"]),
     ]
+
+
+def _in_short(found: Found) -> str:
+    apart = "Told" if _is_told_apart(found["told_apart"]) else "Not told"
+    within, measured = _within(found["structure"]["distances"])
+    said = [f"{apart} from real cutouts"]
+    if measured:
+        said.append(f"structure as real in {within} of {measured} quantities")
+    if "features" in found["memory"]:
+        said.append("memory of its training" if _remembers(found["memory"]) else "no memory found")
+    if "doses" in found["extrapolation"]:
+        told = doses(found["extrapolation"]["doses"])
+        best = max(p["lane"].estimate for weight, p in told.items() if weight > 0)
+        said.append(f"a dust lane on up to {share(best)} of the early types asked for one")
+    return "; ".join(said) + "."
 
 
 def _who(found: Found) -> str:
@@ -104,8 +120,12 @@ def is_told(measured: Found) -> bool:
     return measured["low"] > 0.5
 
 
+def _is_told_apart(found: Found) -> bool:
+    return any(is_told(found[space]) for space in SPACES)
+
+
 def _told_apart(found: Found) -> str:
-    told = any(is_told(found[space]) for space in SPACES)
+    told = _is_told_apart(found)
     return (
         f"They {'are' if told else 'could not be'} told from real cutouts: AUC "
         f"{estimate(found['pixels'], auc)} by a network on the pixels, "
@@ -142,13 +162,16 @@ def _brightness(bias: Found) -> str:
     )
 
 
+def _remembers(memory: Found) -> bool:
+    return any(is_told(of(memory[space], "nearer_to_training")) for space in SPACES)
+
+
 def _memory(memory: Found) -> str:
     if "features" not in memory:
         return f"Memory {memory['checked']}."
     shares = {space: of(memory[space], "nearer_to_training") for space in SPACES}
-    remembers = any(map(is_told, shares.values()))
     return (
-        f"{'It remembers its training set' if remembers else 'No memory was found'}: a "
+        f"{'It remembers its training set' if _remembers(memory) else 'No memory was found'}: a "
         "training image is nearer than a held-out cutout in "
         f"{estimate(shares['features'], share)} of comparisons by features and "
         f"{estimate(shares['pixels'], share)} by pixels; {share(0.5)} would be chance."
@@ -228,9 +251,15 @@ def _of_measure(label: str, both: Found, write) -> tuple[str, str, str]:
     return label, write(both["synthetic"]["value"]), f"real half: {write(both['real']['value'])}"
 
 
-def _structure_tile(distances: Sequence[Found]) -> tuple[str, str, str]:
+def _within(distances: Sequence[Found]) -> tuple[int, int]:
     measured = sum(row["ratio"] is not None for row in distances)
-    within = measured - len(beyond(distances))
+    return measured - len(beyond(distances)), measured
+
+
+def _structure_tile(distances: Sequence[Found]) -> tuple[str, str, str]:
+    within, measured = _within(distances)
+    if not measured:
+        return "structure as real", "–", UNKNOWN
     return "structure as real", f"{within} of {measured}", f"ratio at most {MOST_RATIO}"
 
 
