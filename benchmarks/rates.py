@@ -63,8 +63,8 @@ def main(folder: Path) -> None:
     report("mock sky, one process", [per_second(50, lambda: MockSurvey().rows(0, 50))])
     generator = load_generator(folder / "generator")
     prompts = ["mock, smooth, in-between round galaxy"] * 32
-    report("synthesize, 12 steps", [
-        per_second(32, lambda: draw(generator, prompts, range(32), 12, 2.5))
+    report("synthesize, 16 steps", [
+        per_second(32, lambda: draw(generator, prompts, range(32), 16, 2.5))
     ])  # fmt: skip
 
 

@@ -426,8 +426,9 @@ def judge_generator_command(
     curves and figures. [judge] in RUN.toml says of how many images; it takes about half an
     hour on two CPU cores, and stopped, goes on where it was.
 
-    Writes judge/ in the run's folder: judge.json, tables, figures, and all images it drew. Needs
-    the steps ingest and train-generator; with --generator the first alone.
+    Writes judge/ in the run's folder: a page to read (index.html), judge.json, tables, figures, and
+    all images it drew. Needs the steps ingest and train-generator; with --generator the first
+    alone.
     """
     run = _open_run(run_file, runs, device)
     from discovery import pipeline

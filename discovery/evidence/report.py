@@ -7,10 +7,8 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -18,7 +16,7 @@ from PIL import Image
 from discovery.evidence import figures, words
 from discovery.evidence.figures import MARKS, SampleRow, SheetEntry
 from discovery.evidence.judge import Judgement, compare, require_columns
-from discovery.files import writing
+from discovery.evidence.page import Cell, Picture, open_picture, write_page
 
 IN_MOSAIC = 240
 IN_SHEET = 64
@@ -108,27 +106,6 @@ class ReportInputs:
     caveats: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page."""
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a sortable table."""
-
-    text: str
-    sort: str | float
-    number: bool
-
-
 def write_report(inputs: ReportInputs, folder: Path) -> Path:
     """Draw the figures and write the page.
 
@@ -141,60 +118,28 @@ def write_report(inputs: ReportInputs, folder: Path) -> Path:
     require_columns(inputs.candidates, ("object_id", "rank", "probability"), "candidates")
     folder = Path(folder)
     marks = candidate_marks(inputs.candidates, inputs.judgement)
-    page = (
-        _environment()
-        .get_template("report.html")
-        .render(
-            inputs=inputs,
-            judgement=inputs.judgement,
-            verdict=words.verdict(inputs.judgement, inputs.quarry, inputs.beside),
-            tiles=_tiles(inputs.judgement),
-            comparison=_comparison(inputs.judgement, inputs.beside),
-            paired=_paired(inputs.judgement, inputs.beside),
-            pictures=_draw(inputs, marks, folder / "figures"),
-            marks=MARKS,
-            used_marks=[mark for mark in MARKS if mark in set(marks)],
-            mosaic=_mosaic(inputs, marks),
-            more=max(len(inputs.candidates) - IN_MOSAIC, 0),
-            unranked=int(inputs.candidates["rank"].isna().sum()),
-            candidates=_candidate_table(inputs),
-            targets=_target_table(inputs.judgement, inputs.beside),
-            clusters=_clusters(inputs, marks),
-            caveats=[*_caveats(inputs.judgement), *inputs.caveats],
-            failures=[] if inputs.failures is None else inputs.failures.to_dict("records"),
-        )
+    return write_page(
+        folder / "index.html",
+        "report.html",
+        title=inputs.title,
+        inputs=inputs,
+        judgement=inputs.judgement,
+        verdict=words.verdict(inputs.judgement, inputs.quarry, inputs.beside),
+        tiles=_tiles(inputs.judgement),
+        comparison=_comparison(inputs.judgement, inputs.beside),
+        paired=_paired(inputs.judgement, inputs.beside),
+        pictures=_draw(inputs, marks, folder / "figures"),
+        marks=MARKS,
+        used_marks=[mark for mark in MARKS if mark in set(marks)],
+        mosaic=_mosaic(inputs, marks),
+        more=max(len(inputs.candidates) - IN_MOSAIC, 0),
+        unranked=int(inputs.candidates["rank"].isna().sum()),
+        candidates=_candidate_table(inputs),
+        targets=_target_table(inputs.judgement, inputs.beside),
+        clusters=_clusters(inputs, marks),
+        caveats=[*_caveats(inputs.judgement), *inputs.caveats],
+        failures=[] if inputs.failures is None else inputs.failures.to_dict("records"),
     )
-    with writing(folder / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return folder / "index.html"
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("discovery.evidence"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": words.percent,
-        "probability": words.probability,
-        "duration": duration,
-        "trained_on": words.trained_on,
-        "together": together,
-    }
-    return environment
-
-
-def together(text: str) -> str:
-    """Keep a number and its percent sign on one line."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def duration(seconds: float) -> str:
-    """'0:03:25'."""
-    return str(timedelta(seconds=round(seconds)))
 
 
 def candidate_marks(candidates: pd.DataFrame, judgement: Judgement) -> list[str]:
@@ -312,10 +257,8 @@ def _draw(inputs: ReportInputs, marks: Sequence[str], folder: Path) -> dict[str,
 def _picture(folder: Path, name: str, inputs: ReportInputs, draw, *data) -> Picture:
     diagram = name not in ("samples", "candidates")
     path = figures.save(folder / f"{name}.png", draw, *data, pdf=diagram)
-    with Image.open(path) as image:
-        width, height = image.size
     title, caption = CAPTIONS[name]
-    return Picture(name, title, caption, _alt(name, inputs), width, height)
+    return open_picture(path, title, caption, _alt(name, inputs))
 
 
 CAPTIONS = {

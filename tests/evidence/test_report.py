@@ -1,7 +1,6 @@
 """The page: nothing breaks out of it, nothing is missing from it, and it needs no network."""
 
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from discovery.evidence.report import (
     ReportInputs,
     write_report,
 )
+from tests.pages import Page
 
 HOSTILE = '<script>alert("1")</script>&"\'><img src=x onerror=alert(2)>'
 
@@ -102,31 +102,6 @@ def inputs(with_truth=True, threshold=0.5, **changes) -> ReportInputs:
         "caveats": (HOSTILE,),
     }
     return ReportInputs(**(given | changes))
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, and the text."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.tags, self.text, self.open = [], [], []
-        self.feed(html)
-        self.said = " ".join(" ".join(self.text).split())
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        while self.open and self.open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")

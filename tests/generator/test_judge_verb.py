@@ -21,6 +21,7 @@ from discovery.generator.judge import illustrate, structure
 from discovery.generator.judge.case import open_case
 from discovery.generator.judge.sections import judge_memory
 from discovery.run import Run
+from tests.pages import Page
 
 RUN = """
 name = "judged"
@@ -80,7 +81,7 @@ def test_it_says_where_everything_is(judged):
     run, said = judged
     assert said.exit_code == 0, said.output
     assert said.output.splitlines()[-1] == (
-        f"judged on 20 synthetic cutouts; all of it in {run.folder / 'judge'}"
+        f"judged on 20 synthetic cutouts; read {run.folder / 'judge/index.html'}"
     )
 
 
@@ -137,6 +138,35 @@ def test_figures_are_png_and_pdf_and_tables_csv_and_markdown(judged):
     assert {p.stem for p in (folder / "tables").glob("*.csv")} == {
         p.stem for p in (folder / "tables").glob("*.md")
     }
+
+
+def test_the_page_shows_every_figure_and_table_and_the_numbers_of_judge_json(judged):
+    run, _ = judged
+    folder, found = run.folder / "judge", told(run)
+    text = (folder / "index.html").read_text()
+    page = Page(text)
+    links = page.links()
+    assert all((folder / link).is_file() for link in links)
+    assert {p.name for p in (folder / "figures").iterdir()} == {
+        Path(link).name for link in links if link.startswith("figures/")
+    }
+    # fronts have no row where no caption is on enough cutouts, features a sentence
+    assert {Path(link).stem for link in links if link.startswith("tables/")} >= {
+        *("measures", "told-apart", "structure", "brightness", "memory", "dose-response"),
+        *("sampling-curve", "training-curve", "lane-judge"),
+    }
+    sorts = {a["data-sort"] for _, a in page.tags if a.get("class") == "n" and "data-sort" in a}
+    for value in (
+        found["measures"]["FID"]["synthetic"]["value"],
+        found["told_apart"]["pixels"]["value"],
+        found["structure"]["brightness_bias"]["mean_level"]["value"],
+        found["memory"]["features"]["nearer_to_training"],
+        found["extrapolation"]["doses"][0]["brightness"],
+        found["curves"]["sampling_steps"][1]["FID"],
+    ):
+        assert repr(value) in sorts
+    assert f"generator {found['case']['digest'][:8]} (of the kind pixel)" in page.said
+    assert not [mark for mark in ("{{", "}}", "{%", "%}") if mark in text]
 
 
 def test_what_is_there_is_not_made_again(judged, monkeypatch):

@@ -106,12 +106,24 @@ class Case:
         """Which generator was judged, with what, and how it was asked."""
         return {
             "digest": self.described["digest"],
+            "kind": self.generator.kind,
             "split": self.config.split,
             "images_per_half": len(self.half),
             "galaxies_left_out_for_captions_the_generator_cannot_read": self.left_out,
             "size": self.asking.size,
             "sampling": self.asking.settings.model_dump(exclude={"prompts", "set", "batch"}),
+            "lanes": self.asking_for_lanes.settings.model_dump(
+                include={"guidance", "outline_above"}
+            ),
+            "curve_images": min(self.config.curve_images, len(self.half)),
         }
+
+    @property
+    def asking_for_lanes(self) -> Asking:
+        """As elsewhere, but for what [judge] says of lanes."""
+        config = self.config
+        named = {"guidance": config.lane_guidance, "outline_above": config.lane_outline_above}
+        return self.asking.sampled(**{k: v for k, v in named.items() if v is not None})
 
     def rng(self, part: int) -> np.random.Generator:
         return np.random.default_rng((self.config.seed, part))

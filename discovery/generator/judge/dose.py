@@ -13,7 +13,7 @@ import pandas as pd
 from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
 from discovery.files import digest
-from discovery.generator.judge.case import Asking, Case, reads
+from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import columns, ratio_interval
 from discovery.generator.judge.lane_check import judge_the_judge
 from discovery.generator.judge.lanes import (
@@ -60,18 +60,11 @@ def draw_doses(case: Case, captions: Sequence[str]) -> dict[tuple[str, float], I
     """Images of each caption at each weight of the lane, and at 0: without."""
     weights = (0.0, *case.config.lane_weights)
     asked = {laned(c, w): (c, w) for c in captions for w in weights}
-    asking = ask_for_lanes(case)
+    asking = case.asking_for_lanes
     above = asking.settings.outline_above
     outlines = {prompt: caption for prompt, (caption, _) in asked.items()} if above < 1 else None
     drawn = asking.draw("lanes", dict.fromkeys(asked, case.config.lane_images), outlines)
     return {asked[prompt]: drawn.of(prompt) for prompt in asked}
-
-
-def ask_for_lanes(case: Case) -> Asking:
-    """As the generator is asked elsewhere, but for what [judge] says of lanes."""
-    config = case.config
-    named = {"guidance": config.lane_guidance, "outline_above": config.lane_outline_above}
-    return case.asking.sampled(**{k: v for k, v in named.items() if v is not None})
 
 
 def lane_judge(case: Case) -> LaneJudge:

@@ -30,6 +30,11 @@ def sheet(theme: Theme, title: str, images: np.ndarray, columns: int = 8) -> Fig
     return figure
 
 
+def sheet_name(caption: int, weight: float, seed: int) -> str:
+    """Of the sheet of the caption of this number, asked for a lane of this weight."""
+    return f"sheet-{caption}-lane-{weight:g}-seed-{seed}"
+
+
 def trajectory(
     theme: Theme, title: str, left: Sequence[int], images: Mapping[str, np.ndarray]
 ) -> Figure:

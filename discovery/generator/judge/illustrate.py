@@ -67,7 +67,7 @@ def show_lanes(case: Case, drawn: Mapping[tuple[str, float], Images], rows: list
         asked = f"{{dust lane:{weight:g}}}" if weight else "no lane asked"
         shown = images.pixels[:SHEET_IMAGES]
         title = f"{_cut(caption)}\n{asked}; seed {seed}, the first {len(shown)}, unpicked"
-        name = f"sheet-{captions.index(caption)}-lane-{weight:g}-seed-{seed}"
+        name = figures.sheet_name(captions.index(caption), weight, seed)
         _save(case, name, figures.sheet, title, shown)
 
 

@@ -156,9 +156,12 @@ def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
     ]
     write_both(pd.DataFrame(rows), case.out / "tables" / "structure")
     shares = {name: float((table["reason"] != "").mean()) for name, table in measured.items()}
+    bias = _brightness(case, good, rng)
+    told = [{"brightness": name} | columns("bias", found) for name, found in bias.items()]
+    write_both(pd.DataFrame(told), case.out / "tables" / "brightness")
     return {
         "distances": records(pd.DataFrame(rows)),
-        "brightness_bias": _brightness(case, good, rng),
+        "brightness_bias": {name: _dict(found) for name, found in bias.items()},
         "not_measured": shares,
     }
 
@@ -170,7 +173,7 @@ def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
     return columns("ratio", ratio) | {"apart_sigma": sigmas}
 
 
-def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict:
+def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict[str, Measured | None]:
     """Mean over mean - 1, of synthetic ones and of the half whose captions they were drawn from."""
     pairs = {
         "flux": (good["synthetic"]["flux"], good["half"]["flux"]),
@@ -179,10 +182,11 @@ def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict:
     return {name: _bias(*pair, rng) for name, pair in pairs.items()}
 
 
-def _bias(synthetic, real, rng) -> dict | None:
+def _bias(synthetic, real, rng) -> Measured | None:
     if min(len(synthetic), len(real)) < LEAST_MEASURED:
         return None
-    return {k: v - 1 for k, v in asdict(ratio_interval(synthetic, real, rng)).items()}
+    ratio = ratio_interval(synthetic, real, rng)
+    return Measured(ratio.value - 1, ratio.low - 1, ratio.high - 1)
 
 
 def _levels(images: Images) -> np.ndarray:

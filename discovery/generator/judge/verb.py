@@ -1,4 +1,4 @@
-"""Judge a generator: images, measurements, tables, figures and judge.json."""
+"""Judge a generator: images, measurements, tables, figures, judge.json and its page."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from discovery.errors import BadInput
 from discovery.files import write_json
 from discovery.generator.judge import curves, dose, illustrate, sections
 from discovery.generator.judge.case import Case, open_case
+from discovery.generator.judge.page import JUDGED, write_judgement
 from discovery.generator.judge.tables import records
 from discovery.run import Run
 
@@ -43,8 +44,9 @@ def judge_generator(run: Run, generator: Path | None = None) -> str:
         "fronts": _fronts(case, captions),
         "speed": curves.sampling_speed(case),
     }
-    write_json(case.out / "judge.json", found)
-    return f"judged on {len(case.half):,} synthetic cutouts; all of it in {case.out}"
+    write_json(case.out / JUDGED, found)
+    page = write_judgement(case.out, run.config.name)
+    return f"judged on {len(case.half):,} synthetic cutouts; read {page}"
 
 
 def _structure(case: Case) -> dict:
@@ -71,13 +73,7 @@ def _extrapolation(case: Case) -> dict:
     drawn = dose.draw_doses(case, captions)
     rows = dose.judge_extrapolation(case, judge, drawn)
     illustrate.show_lanes(case, drawn, rows)
-    settings = dose.ask_for_lanes(case).settings
-    return {
-        "guidance": settings.guidance,
-        "outline_above": settings.outline_above,
-        "doses": rows,
-        "lane_judge": dose.check_lane_judge(case, judge),
-    }
+    return {"doses": rows, "lane_judge": dose.check_lane_judge(case, judge)}
 
 
 def _curves(case: Case) -> dict:
