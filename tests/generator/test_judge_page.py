@@ -70,6 +70,7 @@ FOUND = {
         "images": 16000,
         "steps": 600,
         "mean_auroc": 0.95,
+        "tags": [{"tag": "smooth", "images": 250, "auroc": 0.9625}],
         "training_digest": "abc",
     },
     "measures": {
@@ -118,7 +119,8 @@ FOUND = {
     "speed": {"images_per_second": 5.6, "device": "cpu"},
 }
 SHEETS = [f"sheet-{c}-lane-{w}-seed-7" for c in (0, 1) for w in ("0", "0.5", "1.6")]
-TABLES = ("measures", "told-apart", "structure", "memory", "dose-response", "fronts", "lane-judge")
+TABLES = ("measures", "told-apart", "structure", "memory", "dose-response", "fronts", "lane-judge",
+          "features")  # fmt: skip
 
 
 def without_data():
@@ -128,7 +130,7 @@ def without_data():
     found["extrapolation"] = {"checked": "the generator cannot be asked for a lane"}
     found["fronts"], found["curves"]["training_steps"] = [], []
     found["measures"]["diversity"] = {"synthetic": None, "real": None}
-    found["features"]["mean_auroc"] = None
+    found["features"] |= {"mean_auroc": None, "tags": []}
     found["structure"]["brightness_bias"]["flux"] = None
     for row in found["structure"]["distances"]:
         row |= {"apart_sigma": None} | columns(ratio=(None, None, None))
@@ -254,7 +256,7 @@ def test_captions_are_escaped_and_the_template_is_resolved(page, written):
 def test_cells_sort_by_the_very_numbers_of_judge_json(page):
     sorts = {float(a["data-sort"]) for _, a in page.tags
              if a.get("class") == "n" and a.get("data-sort")}  # fmt: skip
-    assert sorts >= {0.0123, 87 / 128, 3.12, -0.07, 0.887, 0.986, 9.5}
+    assert sorts >= {0.0123, 87 / 128, 3.12, -0.07, 0.887, 0.986, 9.5, 0.9625}
 
 
 def test_a_folder_without_a_judgement(tmp_path):

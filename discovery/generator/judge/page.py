@@ -386,7 +386,7 @@ def _worth(judged: Judged) -> Section:
         "judges",
         "What the judges are worth",
         (_features(judged.found["features"]), _of_lanes(judged.found["extrapolation"])),
-        _lane_judge(judged),
+        _named_well(judged) + _lane_judge(judged),
     )
 
 
@@ -398,6 +398,15 @@ def _features(card: Found) -> str:
     if card["mean_auroc"] is None:
         return f"{said}How well it does was not measured: no tag is on enough cutouts."
     return f"{said}On cutouts it never saw its mean AUROC over tags is {auc(card['mean_auroc'])}."
+
+
+def _named_well(judged: Judged) -> tuple[Table, ...]:
+    rows = [
+        (_text(row["tag"]), _count(row["images"]), Cell(auc(row["auroc"]), row["auroc"], True))
+        for row in judged.found["features"]["tags"]
+    ]
+    headings = ("Tag", "Cutouts with it", "AUROC")
+    return (judged.table("features", "How well tags are named", headings, rows),) if rows else ()
 
 
 def _of_lanes(found: Found) -> str:

@@ -39,7 +39,8 @@ def judge_the_network(case: Case) -> dict:
     write_both(named, case.out / "tables" / "features")
     known = ("network", "width", "size", "steps", "images", "training_digest")
     mean = float(named["auroc"].mean()) if len(named) else None
-    return {key: case.features.card[key] for key in known} | {"mean_auroc": mean}
+    told = {key: case.features.card[key] for key in known}
+    return told | {"mean_auroc": mean, "tags": records(named)}
 
 
 def judge_likeness(case: Case) -> dict:
