@@ -24,13 +24,14 @@ from discovery.generator.judge.lanes import (
     save_lane_judge,
     train_lane_judge,
 )
-from discovery.generator.judge.real import LEAST, Images, load_images
+from discovery.generator.judge.real import Images, load_images
 from discovery.generator.judge.tables import records, write_both
 from discovery.morphology.captions import tags_of
 
 LANE, SMOOTH, DISC = "dust lane", "smooth", "edge-on galaxy"
 USUAL_EARLY_TYPES = 2  # captions, where the run file names none
 MOST_TO_LEARN_FROM = 1500  # of each kind, for the lane judge
+LEAST_TO_COMPARE = 5  # real cutouts of a caption, to say how bright they are
 MOST_TO_CHECK = 300  # of each kind: a lane is painted on every early type
 
 
@@ -120,7 +121,7 @@ def judge_extrapolation(
     case: Case, judge: LaneJudge, drawn: dict[tuple[str, float], Images]
 ) -> list[dict]:
     """A row per caption and weight: share with a lane, share that kept its shape, and brightness:
-    mean level over that of the real cutouts under the same caption, where there are LEAST.
+    mean level over that of the real cutouts under the same caption, if there are some.
 
     Rows of weight None are those real cutouts: what the judge says of galaxies that have no lane.
     """
@@ -128,7 +129,7 @@ def judge_extrapolation(
     for (caption, weight), images in drawn.items():
         real = case.real.of(caption).pixels.mean((1, 2, 3))
         levels = images.pixels.mean((1, 2, 3))
-        bright = ratio_interval(levels, real, rng) if len(real) >= LEAST else None
+        bright = ratio_interval(levels, real, rng) if len(real) >= LEAST_TO_COMPARE else None
         row = {"caption": caption, "weight": weight} | _judged(judge, images.pixels)
         rows.append(row | columns("brightness", bright))
     for caption in dict.fromkeys(caption for caption, _ in drawn):
