@@ -16,6 +16,7 @@ import pandas as pd
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge.intervals import ratio_interval
+from discovery.generator.judge.tables import markdown
 from discovery.generator.sample import draw
 
 CAPTIONS = ("mock, smooth, completely round galaxy", "mock, smooth, in-between round galaxy")
@@ -65,7 +66,7 @@ def main(folder: Path, name: str) -> None:
                 {"drawn with": cure, "asked": what} | dict(zip(CAPTIONS, told, strict=True))
             )
             print(rows[-1], file=sys.stderr)
-    print(pd.DataFrame(rows).to_markdown(index=False))
+    print(markdown(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from discovery.generator.config import PixelConfig
 from discovery.generator.judge.distances import frechet
 from discovery.generator.judge.features import Features, train_features
 from discovery.generator.judge.manifold import inside
+from discovery.generator.judge.tables import markdown
 from discovery.generator.sample import draw
 from discovery.generator.train import train_generator
 
@@ -77,7 +78,7 @@ def main(folder: Path) -> None:
                     said = {"objective": objective, "seed": seed, "steps": steps}
                     found.append(said | judge(features, real[:IMAGES], drawn))
                     print(found[-1], file=sys.stderr)
-    print(pd.DataFrame(found).to_markdown(index=False, floatfmt=".3g"))
+    print(markdown(pd.DataFrame(found)))
 
 
 if __name__ == "__main__":
