@@ -52,11 +52,11 @@ def draw(
             Size and brightness are decided there, and guidance makes galaxies brighter than they
             are (limited intervals of guidance: Kynkäänniemi et al., arXiv 2404.07724).
         reference: uint8 (N, S, S, 3) to start from, with noise added; None: from noise alone.
-        strength: share of the steps, from the noisiest on, that a reference goes through; 1 gives
-            it all the noise that the schedule has.
+        strength: share of the steps, 0..1, from the noisiest on, that a reference goes through; 1
+            gives it all the noise there is, which leaves nothing of it in a flow.
         guidance_rescale: 0..1, how far `_guided` keeps the contrast.
-        sampler: 'dpm', or 'euler' of a flow, or 'ddim', 'ddpm', 'euler-ancestral' of diffusion;
-            'auto'.
+        sampler: 'dpm' of both; 'euler' of a flow; 'ddim', 'ddpm' or 'euler-ancestral' of
+            diffusion; 'auto': the generator's own.
 
     Returns:
         uint8 (N, S, S, 3), RGB.
