@@ -127,6 +127,13 @@ class PixelConfig(Worded):
         (64, 96, 128), min_length=2, description="width of the U-Net at each resolution"
     )
     layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
+    depth: int = Field(
+        3,
+        ge=1,
+        le=12,
+        description="transformer layers in each block of the coarsest resolution, where what "
+        "belongs together far apart is put together",
+    )
     text_width: int = Field(128, ge=16, description="width of the text encoder")
     text_layers: int = Field(1, ge=1, le=12, description="layers of the text encoder")
     stretch: float = Field(
@@ -135,6 +142,11 @@ class PixelConfig(Worded):
         lt=1,
         description="share of images shown stretched, mostly to a rounder shape, and captioned "
         "so: features are then seen on shapes on which they do not occur",
+    )
+    opposite: bool = Field(
+        True,
+        description="show the network, beside every pixel, the one across the centre: a galaxy "
+        "turned by half a circle is much the same, which a small network hardly finds out itself",
     )
     noise_shift: float = Field(
         4.0,
@@ -269,10 +281,10 @@ def read_config(values: dict) -> Training:
     """The configuration that a generator.json holds.
 
     What it does not name is as it was before there was such a key: a `pixel` generator, trained at
-    a noise_spread of 1.
+    a noise_spread of 1, not shown what lies opposite, with one transformer layer a block.
     """
     if values.get("kind", "pixel") == "pixel":
-        values = {"noise_spread": 1.0} | values
+        values = {"noise_spread": 1.0, "opposite": False, "depth": 1} | values
     return TypeAdapter(GeneratorConfig).validate_python(values)
 
 

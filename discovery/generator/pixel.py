@@ -37,6 +37,7 @@ from discovery.morphology.prompts import (
 
 _TEXT_SUM = 8.0  # words in a usual caption; keeps the summed rows near unit scale
 _NETWORK = ("size", "patch", "channels", "layers", "text_width", "text_layers", "objective")
+_GROWING = ("opposite", "depth")
 _SPECIAL_TOKENS = 4
 
 
@@ -79,6 +80,9 @@ class PixelGenerator(Generator):
         kept = {name: getattr(start.config, name) for name in _NETWORK}
         both = {t: start.tags.get(t, 0) + counts.get(t, 0) for t in {**start.tags, **counts}}
         grown = learn_words(start, collect_words(counts))
+        kept |= {"opposite": config.opposite or start.config.opposite,
+                 "depth": max(config.depth, start.config.depth)}  # fmt: skip
+        grown = grow(grown, **{name: kept[name] for name in _GROWING})
         return replace(grown, tags=both, config=config.model_copy(update=kept), digest="")
 
     @classmethod
@@ -175,7 +179,7 @@ class PixelGenerator(Generator):
         return Condition(rows, mask, rows.sum(1) / _TEXT_SUM)
 
     def predict(self, noised: torch.Tensor, time: torch.Tensor, told: Condition) -> torch.Tensor:
-        folded = F.pixel_unshuffle(noised, self.config.patch)  # (B, 3 p², S/p, S/p)
+        folded = F.pixel_unshuffle(self._shown(noised), self.config.patch)  # (B, C p², S/p, S/p)
         predicted = self.unet(
             folded.contiguous(memory_format=torch.channels_last),
             time * self.process.time_scale,
@@ -184,6 +188,12 @@ class PixelGenerator(Generator):
             encoder_attention_mask=told.mask,
         ).sample
         return F.pixel_shuffle(predicted.float(), self.config.patch)
+
+    def _shown(self, noised: torch.Tensor) -> torch.Tensor:
+        """The image, and behind it what lies opposite: (B, 3 or 6, S, S)."""
+        if not self.config.opposite:
+            return noised
+        return torch.cat([noised, noised.flip(2, 3)], 1)
 
 
 def build(config: PixelConfig, words: list[str], mean, std) -> PixelGenerator:
@@ -216,13 +226,14 @@ def _build_unet(config: PixelConfig) -> UNet2DConditionModel:
     plain = len(config.channels) - 1
     return UNet2DConditionModel(
         sample_size=config.size // config.patch,
-        in_channels=3 * config.patch**2,
+        in_channels=(6 if config.opposite else 3) * config.patch**2,
         out_channels=3 * config.patch**2,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
         down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",),
         up_block_types=("CrossAttnUpBlock2D",) + ("UpBlock2D",) * plain,
         cross_attention_dim=config.text_width,
+        transformer_layers_per_block=config.depth,
         attention_head_dim=4,  # diffusers means the number of heads
         norm_num_groups=8,
         resnet_time_scale_shift="scale_shift",
@@ -264,3 +275,26 @@ def learn_words(generator: PixelGenerator, words: list[str]) -> PixelGenerator:
             generator, text_encoder=grown, tokenizer=build_tokenizer([*known, *missing])
         )
     return generator
+
+
+def grow(generator: PixelGenerator, opposite: bool, depth: int) -> PixelGenerator:
+    """The same generator with more to see and more layers, of which it makes nothing yet.
+
+    New inputs, and what new layers add, start at zero: until it learns it says what it said.
+    """
+    config = generator.config.model_copy(update={"opposite": opposite, "depth": depth})
+    unet, state = _build_unet(config), generator.unet.state_dict()
+    old, new = state["conv_in.weight"], torch.zeros_like(unet.conv_in.weight)
+    new[:, : old.shape[1]] = old
+    added = {
+        name: torch.zeros_like(tensor) if _adds(name) else tensor
+        for name, tensor in unet.state_dict().items()
+        if name not in state
+    }
+    unet.load_state_dict(added | state | {"conv_in.weight": new})
+    return replace(generator, config=config, unet=unet)
+
+
+def _adds(name: str) -> bool:
+    """Whether a weight of a transformer layer is of the last step before its sum."""
+    return any(part in name for part in (".to_out.0.", ".ff.net.2."))
