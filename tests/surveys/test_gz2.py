@@ -2,13 +2,18 @@ import csv
 import gzip
 import io
 import pickle
+import shutil
+import zipfile
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
 from discovery.errors import BadInput
+from discovery.morphology.captions import CaptionRules
 from discovery.surveys import GZ2Survey
+from discovery.surveys.ingest import Part, read_part
 
 # Neighbouring ids beyond 2^53: as float64 the first two are the same number.
 IDS = [587742615639294556, 587742615639294557, 587722982300516593]
@@ -61,7 +66,7 @@ def test_votes_are_joined_on_every_digit_of_the_objid(release):
 def test_a_mapped_galaxy_without_image_is_a_failure_with_its_reason(release):
     (row,) = survey(release).rows(1, 2)
     assert "image" not in row
-    assert row["failure"] == f"no image 22.jpg in {release / 'images'}"
+    assert row["failure"] == f"no image of its asset_id in {release / 'images'}"
     assert (row["object_id"], row["ra"], row["dec"]) == (str(IDS[1]), 248.7, 11.9)
 
 
@@ -172,3 +177,115 @@ def test_the_real_slice(real_data):
         assert row[SMOOTH] == float(votes[objid][SMOOTH])
         assert sum(name.startswith("t") and name[1:3].isdigit() for name in row) == 76
         assert row["ra"] is None
+
+
+@pytest.fixture
+def zipped(release):
+    """The same release with its images in the archive, as it is published."""
+    with zipfile.ZipFile(release / "images_gz2.zip", "w") as archive:
+        for image in sorted((release / "images").iterdir()):
+            archive.write(image, f"images/{image.name}")
+    shutil.rmtree(release / "images")
+    return release
+
+
+def forged(archive, name, change):
+    """Rewrite the central directory of a zip: `change` gets the entry of `name` as a bytearray."""
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    while data[at + 46 : at + 46 + len(name)] != name.encode():
+        at = data.index(b"PK\x01\x02", at + 4)
+    entry = data[at : at + 46]
+    change(entry)
+    data[at : at + 46] = entry
+    archive.write_bytes(data)
+
+
+def test_images_are_read_straight_from_the_archive(zipped):
+    found = survey(zipped)
+    found.validate()
+    first, second, third = found.rows(0, 3)
+    assert first["image"] == jpeg()
+    assert third["image"] == jpeg(299)
+    assert second["failure"] == "no image of its asset_id in images_gz2.zip"
+    assert not (zipped / "images").exists()
+    assert found.count_images() == (3, 2)
+    assert list(pickle.loads(pickle.dumps(found)).rows(0, 3)) == [first, second, third]
+
+
+def test_an_archive_that_changed_is_another_survey(zipped):
+    before = survey(zipped).fingerprint()
+    with zipfile.ZipFile(zipped / "images_gz2.zip", "a") as archive:
+        archive.writestr("images/22.jpg", jpeg())
+    assert survey(zipped).fingerprint() != before
+    assert survey(zipped).count_images() == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["../22.jpg", "/etc/22.jpg", "images\\..\\..\\22.jpg"])
+def test_an_archive_that_leads_outside_is_refused(zipped, name):
+    with zipfile.ZipFile(zipped / "images_gz2.zip", "a") as archive:
+        archive.writestr(name, jpeg())
+    with pytest.raises(BadInput, match=r"leads outside of the archive.*discovery fetch gz2 --out"):
+        survey(zipped).validate()
+
+
+def test_an_archive_with_one_name_twice_is_refused(zipped):
+    with zipfile.ZipFile(zipped / "images_gz2.zip", "a") as archive:
+        archive.writestr("other/11.jpg", jpeg())
+    with pytest.raises(BadInput, match=r"'11\.jpg' is there twice"):
+        survey(zipped).validate()
+
+
+def test_an_encrypted_image_is_a_failure_with_its_reason(zipped):
+    def encrypt(entry):
+        entry[8] |= 1
+
+    forged(zipped / "images_gz2.zip", "images/11.jpg", encrypt)
+    first, _, third = survey(zipped).rows(0, 3)
+    assert first["failure"] == "encrypted in images_gz2.zip"
+    assert third["image"] == jpeg(299)
+
+
+@pytest.mark.parametrize(
+    ("declared", "reason"),
+    [(100, "damaged in images_gz2.zip: "), (2**31, "2,048 MiB in images_gz2.zip is more than 64")],
+)
+def test_an_image_that_lies_about_its_size_is_a_failure(zipped, declared, reason):
+    def lie(entry):
+        entry[24:28] = declared.to_bytes(4, "little")
+
+    forged(zipped / "images_gz2.zip", "images/11.jpg", lie)
+    first, _, third = survey(zipped).rows(0, 3)
+    assert first["failure"].startswith(reason)
+    assert third["image"] == jpeg(299)
+
+
+def test_a_truncated_archive_says_what_to_type(zipped):
+    archive = zipped / "images_gz2.zip"
+    archive.write_bytes(archive.read_bytes()[:-30])
+    with pytest.raises(BadInput, match=r"no zip archive that can be read .*discovery fetch gz2"):
+        survey(zipped).validate()
+
+
+def test_all_that_have_votes_are_searched_also_those_that_the_mapping_lacks(zipped):
+    votes = [[IDS[0], 0.75], [587722982300516599, 0.5], [IDS[1], 0.25]]
+    write_csv(zipped / "gz2_hart16.csv.gz", ["dr7objid", SMOOTH], votes, gzip.open)
+    found = survey(zipped, galaxies="voted")
+    found.validate()
+    rows = list(found.rows(0, len(found)))
+    assert [row["object_id"] for row in rows] == [str(objid) for objid, _ in votes]
+    assert [row[SMOOTH] for row in rows] == [0.75, 0.5, 0.25]
+    assert rows[0]["image"] == jpeg()
+    assert rows[1]["failure"] == "not in gz2_filename_mapping.csv"
+    assert rows[2]["failure"] == "no image of its asset_id in images_gz2.zip"
+    assert found.count_images() == (3, 1)
+
+
+def test_galaxies_without_image_have_one_reason_that_ingest_can_count(zipped, tmp_path):
+    with open(zipped / "gz2_filename_mapping.csv", "a") as mapping:
+        mapping.write("587722982300516594,original,44\n")
+    part = Part(survey(zipped), CaptionRules(), 0, 4, tmp_path / "part-00000.parquet")
+    read_part(part)
+    failures = pq.read_table(part.failures_path).to_pandas()
+    reasons = failures["reason"].value_counts()
+    assert reasons["no image of its asset_id in images_gz2.zip"] == 2
