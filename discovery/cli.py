@@ -441,5 +441,101 @@ def judge_generator_command(
         click.echo(judge_generator(run, generator))
 
 
+@main.group()
+def fetch() -> None:
+    """Fetch surveys, cutouts, published lists and names over the network.
+
+    What came is kept: a command that was stopped goes on where it was, and --offline uses what is
+    there and sends nothing. Services are asked at a measured pace, again where they are busy, and
+    what they could not give is listed with the reason. docs/fetching.md has it all.
+    """
+
+
+OFFLINE = click.option("--offline", is_flag=True, help="Send nothing; use what is here.")
+CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the answers of services; ~/.cache/discovery if left out.",
+)
+
+
+def _need_out(out: Path | None) -> Path:
+    if out is None:
+        raise click.UsageError("Missing --out: where to put what comes.")
+    return out
+
+
+@fetch.command("gz2")
+@OUT
+@click.option("--photometry", is_flag=True, help="Also the table of sizes and magnitudes (0.2 GB).")
+@OFFLINE
+@explained
+def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None:
+    """Fetch the Galaxy Zoo 2 release: images (3.4 GB), their mapping to galaxies, and the votes.
+
+    Images come from Zenodo (doi 10.5281/zenodo.3565489) and are checked by size and digest; the
+    archive is not unpacked, for the survey kind gz2 reads from it.
+
+    Example: discovery fetch gz2 --out gz2
+    """
+    from discovery.fetch.gz2 import fetch_gz2
+
+    click.echo(fetch_gz2(_need_out(out), photometry, offline))
+
+
+@fetch.command("cutouts")
+@click.argument("table", type=click.Path(path_type=Path))
+@OUT
+@click.option(
+    "--from",
+    "origin",
+    default="sdss",
+    show_default=True,
+    help="sdss: colour JPEG; hips:NAME: any HiPS, e.g. hips:CDS/P/SDSS9/color; sdss-frames: FITS.",
+)
+@click.option("--size", type=click.IntRange(16, 4096), default=424, show_default=True, help="px.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0.015, 60),
+    help="arcsec per px of every cutout; if left out, 0.02 petrosian R90 as in Galaxy Zoo 2.",
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["jpg", "fits"]), default="jpg", help="Of hips:."
+)
+@click.option(
+    "--release", type=click.IntRange(8, 19), default=17, show_default=True, help="Of SDSS."
+)
+@click.option("--id-column", help="Column of ids; else object_id, id, objid, dr7objid or name.")
+@click.option("--ra-column", default="ra", show_default=True, help="deg ICRS.")
+@click.option("--dec-column", default="dec", show_default=True, help="deg ICRS.")
+@click.option("--r90-column", help="Column of petrosian R90, arcsec; else petroR90 and the like.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 20, min_open=True),
+    default=4,
+    show_default=True,
+    help="Requests a second, at most.",
+)
+@OFFLINE
+@explained
+def fetch_cutouts_command(
+    table, out, origin, size, scale, kind, release, rate, offline, **columns
+) -> None:
+    """Fetch a cutout of every object of TABLE, by position.
+
+    TABLE is CSV, FITS, VOTable or Parquet with columns of ids, ra, dec, and petrosian R90 where
+    no --scale is given. The folder --out becomes a survey: images/, table.csv, failures.csv; the
+    lines for a run file are printed.
+
+    Example: discovery fetch cutouts galaxies.csv --from sdss --out cutouts
+    """
+    from discovery.fetch.cutouts import fetch_cutouts
+    from discovery.fetch.targets import read_targets
+
+    out = _need_out(out)
+    targets = read_targets(table, **columns, scale=scale, size=size)
+    click.echo(fetch_cutouts(targets, out, origin, size, release, kind, rate, offline))
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,197 @@
+"""Cutouts by position, from a table of objects, as a folder that the survey kind `folder` reads.
+
+images/<id>.jpg
+table.csv       every object asked for, so that ingest counts those whose image is missing
+failures.csv    those that could not be had, with the reason
+fetch.json      what was asked for
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pv
+
+from discovery.errors import BadInput
+from discovery.fetch import sources
+from discovery.fetch.services import read_services
+from discovery.fetch.session import PoliteSession, Unanswered
+from discovery.fetch.sources import Source, check_cutout
+from discovery.fetch.targets import COARSEST, FINEST, Target
+from discovery.files import read_json, write_json, writing
+from discovery.progress import track
+from discovery.surveys.tables import read_table
+
+THREADS = 4  # what a service needs to answer in is not what it may be asked in
+BATCH = 64
+DOWN_AFTER = 12  # failures of the service itself in a row
+ASKED, TABLE, FAILURES = "fetch.json", "table.csv", "failures.csv"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one target: `reason` is None where its image is there."""
+
+    target: Target
+    reason: str | None = None
+    again: bool = False  # the service may answer another time
+
+
+def fetch_cutouts(
+    targets: list[Target],
+    out: Path,
+    origin: str,
+    size: int,
+    release: int = 17,
+    kind: str = "jpg",
+    per_second: float = 4,
+    offline: bool = False,
+    cache: Path | None = None,
+) -> str:
+    """Fetch a cutout of every target into `out`; say what came and how to ingest it.
+
+    Images that are there are not fetched again; what failed is tried again by the next call.
+
+    Args:
+        origin: 'sdss', 'hips:NAME' or 'sdss-frames'.
+        size: px on a side.
+        per_second: requests a second, at most.
+
+    Raises:
+        BadInput: no such source, `out` holds other cutouts, or the service does not answer at all.
+    """
+    services = read_services()
+    session = PoliteSession(services, per_second, sources.LARGEST_CUTOUT_BYTES, offline)
+    source = _source(origin, session, services, release, kind, size)
+    _remember(out, {"origin": source.origin, "size": size, "kind": source.suffix})
+    _write_table(targets, out, source.suffix)
+    outcomes = list(_fetch_all(targets, out, source, size))
+    failed = [outcome for outcome in outcomes if outcome.reason is not None]
+    reasons = {"reason": [outcome.reason for outcome in failed]}
+    _write_csv(out / FAILURES, [outcome.target for outcome in failed], reasons)
+    return _words(outcomes, out)
+
+
+def _source(origin, session, services, release, kind, size) -> Source:
+    if origin == "sdss":
+        low, high = sources.SDSS_SIDES
+        if not low <= size <= high:
+            raise BadInput(f"--size {size}: SDSS draws cutouts of {low} to {high} px.")
+        return sources.sdss(session, services, release)
+    if origin.startswith("hips:"):
+        return sources.hips(session, services, origin.removeprefix("hips:"), kind)
+    raise BadInput(f"--from {origin} is no source; give {sources.KINDS}.")
+
+
+def _remember(out: Path, asked: dict) -> None:
+    """Cutouts of two sources or sizes do not share a folder: a name says nothing of either."""
+    path = out / ASKED
+    if path.exists() and (before := read_json(path)) != asked:
+        raise BadInput(
+            f"{out} holds cutouts of {before}, and asked for are {asked}; give another --out."
+        )
+    write_json(path, asked)
+
+
+def _image(target: Target, out: Path, suffix: str) -> Path:
+    return out / "images" / f"{target.file_stem}{suffix}"
+
+
+def _fetch_all(targets: list[Target], out: Path, source: Source, size: int) -> Iterator[Outcome]:
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    in_a_row = 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        # In batches, so that a service which is down is asked no thousand times more.
+        results = (
+            outcome
+            for start in range(0, len(targets), BATCH)
+            for outcome in pool.map(
+                lambda target: _fetch_one(target, out, source, size),
+                targets[start : start + BATCH],
+            )
+        )
+        for outcome in track(results, "fetch", len(targets), "cutouts"):
+            in_a_row = in_a_row + 1 if outcome.again else 0
+            if in_a_row == DOWN_AFTER:
+                _give_up(outcome, out)
+            yield outcome
+
+
+def _fetch_one(target: Target, out: Path, source: Source, size: int) -> Outcome:
+    path = _image(target, out, source.suffix)
+    if path.exists():
+        return Outcome(target)
+    if target.scale is None:
+        return Outcome(target, f"no petrosian radius that gives {FINEST} to {COARSEST} arcsec/px")
+    try:
+        image = source.session.ask(source.fetch, target, size)
+        check_cutout(image, source.suffix)
+    except Unanswered as error:
+        return Outcome(target, str(error), error.again)
+    with writing(path) as temporary:
+        temporary.write_bytes(image)
+    return Outcome(target)
+
+
+def _give_up(last: Outcome, out: Path) -> None:
+    raise BadInput(
+        f"the service did not answer {DOWN_AFTER} times in a row, the last time for "
+        f"{last.target.object_id}: {last.reason}. What came is kept in {out}, and the same command "
+        "goes on there."
+    )
+
+
+def _write_table(targets: list[Target], out: Path, suffix: str) -> None:
+    """The table first: an image of an object that is now asked for elsewhere is of no use."""
+    path = out / TABLE
+    if path.exists():
+        _remove_moved(path, targets, out)
+    names = pa.array([_image(target, out, suffix).name for target in targets], pa.string())
+    scales = pa.array([target.scale for target in targets], pa.float64())
+    _write_csv(path, targets, {"image": names, "pixscale_arcsec": scales})
+
+
+def _remove_moved(path: Path, targets: list[Target], out: Path) -> None:
+    place = {target.object_id: (target.ra, target.dec, target.scale) for target in targets}
+    before = read_table(path, ("object_id", "image"))
+    for object_id, ra, dec, image, scale in zip(*before.to_pydict().values(), strict=True):
+        if place.get(object_id, (ra, dec, scale)) != (ra, dec, scale):
+            (out / "images" / Path(image).name).unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, targets: list[Target], more: dict) -> None:
+    columns = {
+        "object_id": pa.array([t.object_id for t in targets], pa.string()),
+        "ra": pa.array([t.ra for t in targets], pa.float64()),
+        "dec": pa.array([t.dec for t in targets], pa.float64()),
+    }
+    with writing(path) as temporary:
+        pv.write_csv(pa.table(columns | more), temporary)
+
+
+def _words(outcomes: list[Outcome], out: Path) -> str:
+    failed = [o for o in outcomes if o.reason is not None]
+    lines = [f"{len(outcomes) - len(failed):,} of {len(outcomes):,} cutouts are in {out}."]
+    if failed:
+        lines.append(
+            f"{len(failed):,} could not be had; the reasons are in {out / FAILURES}. The same "
+            "command asks for them again."
+        )
+    return "\n".join([*lines, "In a run file:", "", *_section(out)])
+
+
+def _section(out: Path) -> list[str]:
+    return [
+        "[[survey]]",
+        'kind = "folder"',
+        f'name = "{out.name}"',
+        f'path = "{out}"',
+        'images = "images"',
+        f'table = "{TABLE}"',
+        'id_column = "object_id"',
+        'ra_column = "ra"',
+        'dec_column = "dec"',
+        'pixscale_column = "pixscale_arcsec"',
+    ]

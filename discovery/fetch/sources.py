@@ -1,0 +1,117 @@
+"""Where cutouts come from: each source gives the bytes of one cutout, north up and east left."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import Angle, Latitude, Longitude
+from astropy.io import fits
+
+from discovery.cutouts.decode import UnreadableImage, decode
+from discovery.errors import BadInput
+from discovery.fetch.services import Services
+from discovery.fetch.session import PoliteSession, Unanswered
+from discovery.fetch.targets import Target
+
+CHECKED_AT_PX = 64
+LARGEST_CUTOUT_BYTES = 2**25
+SDSS_SIDES = (64, 2048)  # px that its service draws
+HIPS_NAME = re.compile(r"[\w+./-]+")
+KINDS = "sdss, hips:NAME (e.g. hips:CDS/P/SDSS9/color) or sdss-frames"
+
+
+@dataclass(frozen=True)
+class Source:
+    """How to fetch a cutout.
+
+    session   that it asks through
+    suffix    of the files, '.jpg' or '.fits'
+    origin    what is recorded: two folders of one origin and size may be mixed
+    fetch     the bytes of a target's cutout, `size` px on a side
+    """
+
+    session: PoliteSession
+
+    suffix: str
+    origin: str
+    fetch: Callable[[Target, int], bytes]
+
+
+def sdss(session: PoliteSession, services: Services, release: int) -> Source:
+    """Colour JPEG of SDSS's cutout service, as Galaxy Zoo shows them."""
+    url = f"{services.skyserver}/dr{release}/SkyServerWS/ImgCutout/getjpeg"
+
+    def fetch(target: Target, size: int) -> bytes:
+        asked = {"ra": target.ra, "dec": target.dec, "scale": target.scale}
+        return session.get(url, params=asked | {"width": size, "height": size}).content
+
+    return Source(session, ".jpg", f"SDSS DR{release} colour cutouts", fetch)
+
+
+def hips(session: PoliteSession, services: Services, name: str, kind: str) -> Source:
+    """Any survey in HiPS, by CDS's hips2fits service; `kind` is 'jpg' or 'fits'.
+
+    Raises:
+        BadInput: the name cannot be that of a HiPS.
+    """
+    if not HIPS_NAME.fullmatch(name):
+        raise BadInput(f"--from hips:{name} names no HiPS; they are named like CDS/P/SDSS9/color.")
+    from astroquery.hips2fits import hips2fitsClass  # a second to import
+
+    service = hips2fitsClass()
+    service.server, service.timeout, service._session = services.hips2fits, None, session
+
+    def fetch(target: Target, size: int) -> bytes:
+        return service.query_async(
+            hips=name,
+            width=size,
+            height=size,
+            projection="TAN",
+            ra=Longitude(target.ra * u.deg),
+            dec=Latitude(target.dec * u.deg),
+            fov=Angle(target.scale * size * u.arcsec),
+            coordsys="icrs",
+            rotation_angle=Angle(0 * u.deg),
+            format=kind,
+            min_cut=0.5,
+            max_cut=99.5,
+            stretch="linear",
+            cmap="Greys_r",
+        ).content
+
+    return Source(session, f".{kind}", f"HiPS {name}", fetch)
+
+
+def check_cutout(image: bytes, suffix: str) -> None:
+    """Refuse what is no cutout: a page of text, half an image, sky without data.
+
+    Raises:
+        Unanswered: with the reason.
+    """
+    if suffix == ".fits":
+        _check_fits(image)
+        return
+    try:
+        decode(image, 1.0, CHECKED_AT_PX)
+    except UnreadableImage as error:
+        reason = str(error)
+        if reason.startswith("blank"):
+            reason = "the survey has no image of this place: every pixel has the same value"
+        raise Unanswered(reason) from None
+
+
+def _check_fits(image: bytes) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # astropy only warns of files that are cut off
+            with fits.open(io.BytesIO(image)) as file:
+                pixels = np.asarray(file[0].data, float)
+    except Exception as error:
+        raise Unanswered(f"its answer is no FITS image: {error}") from None
+    known = pixels[np.isfinite(pixels)]
+    if not known.size or known.min() == known.max():
+        raise Unanswered("the survey has no image of this place: no pixel has a value of its own")
