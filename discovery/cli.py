@@ -537,5 +537,25 @@ def fetch_cutouts_command(
     click.echo(fetch_cutouts(targets, out, origin, size, release, kind, rate, offline))
 
 
+@fetch.command("known")
+@OUT
+@click.option("--catalogue", help="Name in VizieR, e.g. J/MNRAS/435/2835/table5.")
+@click.option("--list", "named", help="A list that is not in VizieR: kaviraj2012.")
+@click.option("--bibcode", help="ADS bibcode of a catalogue's publication, for the lines printed.")
+@CACHE
+@OFFLINE
+@explained
+def fetch_known_command(out: Path | None, **asked) -> None:
+    """Fetch a published list of objects as a table with ra and dec, for [survey.published].
+
+    --out names the table: .csv, .ecsv, .fits or .vot. The lines for a run file are printed.
+
+    Example: discovery fetch known --list kaviraj2012 --out known.csv
+    """
+    from discovery.fetch.known import fetch_known
+
+    click.echo(fetch_known(_need_out(out), **asked))
+
+
 if __name__ == "__main__":
     main()
