@@ -557,5 +557,47 @@ def fetch_known_command(out: Path | None, **asked) -> None:
     click.echo(fetch_known(_need_out(out), **asked))
 
 
+@fetch.command("names")
+@click.argument("catalogue", type=click.Path(path_type=Path))
+@OUT
+@click.option(
+    "--radius",
+    type=click.FloatRange(0, 60, min_open=True),
+    default=3,
+    show_default=True,
+    help="arcsec within which a match has to lie.",
+)
+@click.option(
+    "--service",
+    "asked",
+    multiple=True,
+    type=click.Choice(["simbad", "ned"]),
+    default=["simbad", "ned"],
+    show_default=True,
+    help="Whom to ask; may be repeated.",
+)
+@click.option("--id-column", help="Column of ids; else object_id, id, objid, dr7objid or name.")
+@click.option("--ra-column", default="ra", show_default=True, help="deg ICRS.")
+@click.option("--dec-column", default="dec", show_default=True, help="deg ICRS.")
+@CACHE
+@OFFLINE
+@explained
+def fetch_names_command(catalogue, out, radius, asked, cache, offline, **columns) -> None:
+    """Fetch what SIMBAD and NED call the objects of CATALOGUE, by position.
+
+    CATALOGUE is a released catalogue or any table with ids, ra and dec. --out names the table of
+    matches: .csv, .ecsv, .fits or .vot; one row a match, the nearest first. SIMBAD is asked for a
+    hundred positions at once, NED for one: a thousand objects take ten minutes.
+
+    Example: discovery fetch names runs/demo/release/demo-1.0.fits --out names.csv
+    """
+    from discovery.fetch.names import fetch_names
+    from discovery.fetch.targets import read_targets
+
+    out = _need_out(out)
+    targets = read_targets(catalogue, **columns, scaled=False)
+    click.echo(fetch_names(targets, out, radius, asked, offline, cache))
+
+
 if __name__ == "__main__":
     main()

@@ -229,11 +229,19 @@ def explained(error: Exception) -> Unanswered:
     Raises:
         the error itself, where it is no fault of the service.
     """
-    if isinstance(error, Unanswered):
-        return error
-    for inner in (error.__cause__, error.__context__):
-        if isinstance(inner, Unanswered):
-            return inner
+    if isinstance(error, (Unanswered, requests.RequestException)):
+        return error if isinstance(error, Unanswered) else _of_connection(error)
+    # pyvo and astroquery put errors of their own around those of the connection.
+    for inner in (error.__cause__, error.__context__, getattr(error, "cause", None)):
+        if isinstance(inner, (Unanswered, requests.RequestException)):
+            return explained(inner)
+    if isinstance(error, (BadInput, OSError, MemoryError, AssertionError)):
+        raise error
+    said = f"{type(error).__name__}: {error}"
+    return Unanswered(f"its answer cannot be read ({said[:WORDS_SHOWN]})")
+
+
+def _of_connection(error: requests.RequestException) -> Unanswered:
     if isinstance(error, requests.Timeout):
         return Unanswered("no answer in time", again=True)
     if isinstance(error, requests.TooManyRedirects):
@@ -242,12 +250,9 @@ def explained(error: Exception) -> Unanswered:
         return Unanswered(f"redirected to what is no web address: {str(error)[:WORDS_SHOWN]}")
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return Unanswered("the connection broke before the answer was complete", again=True)
-    if isinstance(error, requests.RequestException):
-        return Unanswered(f"cannot be reached: {_innermost(error)}", again=True)
-    if isinstance(error, (BadInput, OSError, MemoryError, AssertionError)):
-        raise error
-    said = f"{type(error).__name__}: {error}"
-    return Unanswered(f"its answer cannot be read ({said[:WORDS_SHOWN]})")
+    if isinstance(error, requests.exceptions.JSONDecodeError):
+        return Unanswered(f"its answer is no JSON ({str(error)[:WORDS_SHOWN]})")
+    return Unanswered(f"cannot be reached: {_innermost(error)}", again=True)
 
 
 def _innermost(error: BaseException) -> str:
