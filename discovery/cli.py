@@ -491,7 +491,7 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
     "origin",
     default="sdss",
     show_default=True,
-    help="sdss: colour JPEG; hips:NAME: any HiPS, e.g. hips:CDS/P/SDSS9/color; sdss-frames: FITS.",
+    help="sdss: its colour JPEG; hips:NAME: any HiPS, e.g. hips:CDS/P/SDSS9/color.",
 )
 @click.option("--size", type=click.IntRange(16, 4096), default=424, show_default=True, help="px.")
 @click.option(

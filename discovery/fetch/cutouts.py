@@ -48,14 +48,13 @@ def fetch_cutouts(
     kind: str = "jpg",
     per_second: float = 4,
     offline: bool = False,
-    cache: Path | None = None,
 ) -> str:
     """Fetch a cutout of every target into `out`; say what came and how to ingest it.
 
     Images that are there are not fetched again; what failed is tried again by the next call.
 
     Args:
-        origin: 'sdss', 'hips:NAME' or 'sdss-frames'.
+        origin: 'sdss' or 'hips:NAME'.
         size: px on a side.
         per_second: requests a second, at most.
 

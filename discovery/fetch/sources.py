@@ -21,7 +21,7 @@ CHECKED_AT_PX = 64
 LARGEST_CUTOUT_BYTES = 2**25
 SDSS_SIDES = (64, 2048)  # px that its service draws
 HIPS_NAME = re.compile(r"[\w+./-]+")
-KINDS = "sdss, hips:NAME (e.g. hips:CDS/P/SDSS9/color) or sdss-frames"
+KINDS = "sdss, or hips:NAME, e.g. hips:CDS/P/SDSS9/color"
 
 
 @dataclass(frozen=True)
