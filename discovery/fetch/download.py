@@ -88,7 +88,7 @@ def _complete(remote: Remote, partial: Path, session: PoliteSession) -> None:
     have = _size(partial)
     if remote.size_bytes is not None and have >= remote.size_bytes:
         return
-    headers = {"Accept-Encoding": "identity"} | _resume_headers(partial, have)
+    headers = {"Accept-Encoding": "identity"} | _resume_headers(remote, partial, have)
     try:
         with session.get(remote.url, headers=headers, stream=True) as response:
             _receive(response, remote, partial, have)
@@ -99,11 +99,14 @@ def _complete(remote: Remote, partial: Path, session: PoliteSession) -> None:
         raise Unanswered("what had come was of another file and is removed", again=True) from None
 
 
-def _resume_headers(partial: Path, have: int) -> dict[str, str]:
-    version = _version_file(partial)
-    if not have or not version.exists():
+def _resume_headers(remote: Remote, partial: Path, have: int) -> dict[str, str]:
+    if not have:
         return {}
-    return {"Range": f"bytes={have}-", "If-Range": read_json(version)["version"]}
+    wanted, version = {"Range": f"bytes={have}-"}, _version_file(partial)
+    if version.exists():
+        return wanted | {"If-Range": read_json(version)["version"]}
+    # Without a version the digest of the whole is what tells two files apart.
+    return wanted if remote.md5 else {}
 
 
 def _receive(response: requests.Response, remote: Remote, partial: Path, have: int) -> None:
@@ -188,6 +191,7 @@ def _wrong(remote: Remote, path: Path) -> str:
         return f"{size:,} bytes, and the published file {remote.size_bytes:,}"
     if remote.md5 is None:
         return ""
+    say(f"  {remote.name}: comparing its MD5 with the published one")
     with open(path, "rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     return "" if md5 == remote.md5 else f"the MD5 {md5}, and the published file {remote.md5}"

@@ -36,9 +36,6 @@ class Services(BaseModel):
     skyserver: str = Field(
         "https://skyserver.sdss.org", pattern=ADDRESS, description="colour cutouts of SDSS"
     )
-    sas: str = Field(
-        "https://data.sdss.org/sas", pattern=ADDRESS, description="frames of SDSS in FITS"
-    )
     hips2fits: str = Field(
         "https://alasky.cds.unistra.fr/hips-image-services/hips2fits",
         pattern=ADDRESS,

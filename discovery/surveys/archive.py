@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from discovery.errors import BadInput
-from discovery.surveys.base import MAX_IMAGE_BYTES
+from discovery.surveys.base import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
 
 ENCRYPTED = 0x1  # bit 0 of the general purpose flags; APPNOTE.TXT 4.4.4
 NOT_OURS = "__MACOSX"  # resource forks that one kind of computer adds
@@ -14,7 +14,7 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtime
 
 
 def image_names(path: Path) -> frozenset[str]:
-    """The file names, without folders, of all members of the archive.
+    """The file names, without folders, of all images in the archive.
 
     Raises:
         BadInput: no zip archive, or one with a name that leads outside or is there twice.
@@ -63,7 +63,7 @@ def _open(path: Path, size: int, modified_ns: int):
         place = PurePosixPath(member.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts:
             raise BadInput(_refused(path, member.filename, "leads outside of the archive"))
-        if member.is_dir() or NOT_OURS in place.parts:
+        if place.suffix.lower() not in IMAGE_SUFFIXES or NOT_OURS in place.parts:
             continue
         if place.name in members:
             raise BadInput(_refused(path, place.name, "is there twice"))

@@ -188,6 +188,19 @@ def test_a_server_that_cannot_resume_is_asked_for_all(zenodo, tmp_path, server):
     assert (tmp_path / "gz2/images_gz2.zip").read_bytes() == body
 
 
+def test_without_a_version_the_digest_vouches_for_what_is_put_together(zenodo, tmp_path, server):
+    body = zenodo["images_gz2.zip"]
+    path = f"{FILES}/images_gz2.zip/content"
+    have = PIECE_BYTES
+    rest = Answer(body[have:], 206, Content_Range=f"bytes {have}-{len(body) - 1}/{len(body)}")
+    server.answers[path] = [Answer(body[: have + 5], declared=len(body)), rest]
+    told = fetch(tmp_path)
+    assert told.exit_code == 0, told.output
+    assert server.seen[path][1].headers["Range"] == f"bytes={have}-"
+    assert server.seen[path][1].headers["If-Range"] is None
+    assert (tmp_path / "gz2/images_gz2.zip").read_bytes() == body
+
+
 def test_a_part_that_is_not_what_was_asked_for_is_refused(zenodo, tmp_path, server):
     body = zenodo["images_gz2.zip"]
     server.answers[f"{FILES}/images_gz2.zip/content"] = [

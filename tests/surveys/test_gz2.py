@@ -183,6 +183,8 @@ def test_the_real_slice(real_data):
 def zipped(release):
     """The same release with its images in the archive, as it is published."""
     with zipfile.ZipFile(release / "images_gz2.zip", "w") as archive:
+        for name in (".DS_Store", "images/.DS_Store", "__MACOSX/images/11.jpg"):
+            archive.writestr(name, "what a computer leaves behind")
         for image in sorted((release / "images").iterdir()):
             archive.write(image, f"images/{image.name}")
     shutil.rmtree(release / "images")
