@@ -125,8 +125,21 @@ def _receive(response: requests.Response, remote: Remote, partial: Path, have: i
     pieces = _bounded(response.iter_content(PIECE_BYTES), remote, have)
     left = -(-(total - have) // PIECE_BYTES) if total else None
     with open(partial, "ab", buffering=0) as file:
-        for piece in track(pieces, remote.name, left, "MiB"):
-            file.write(piece)
+        for _ in track(_written(pieces, file), remote.name, left, "MiB"):
+            pass
+
+
+def _written(pieces: Iterator[bytes], file) -> Iterator[None]:
+    """Write pieces as they come; yields after each MiB, and at the end."""
+    waiting = 0
+    for piece in pieces:
+        file.write(piece)
+        waiting += len(piece)
+        if waiting >= PIECE_BYTES:
+            waiting -= PIECE_BYTES
+            yield
+    if waiting:
+        yield
 
 
 def _total(response: requests.Response, have: int) -> int | None:

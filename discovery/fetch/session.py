@@ -89,8 +89,9 @@ class _Bounded:
     def __getattr__(self, name):
         return getattr(self._raw, name)
 
-    def stream(self, *args, **kwargs):
-        for piece in self._raw.stream(*args, **kwargs):
+    def stream(self, amt: int, decode_content: bool = True):
+        # Whatever has come: to wait for `amt` bytes would be to wait for ever where they drip.
+        while piece := self._raw.read1(amt, decode_content=decode_content):
             yield self._counted(piece)
 
     def read(self, *args, **kwargs) -> bytes:

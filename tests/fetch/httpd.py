@@ -22,10 +22,12 @@ class Ask:
 class Answer:
     """What the server says: status, headers and body; `declared` is a Content-Length that lies."""
 
-    def __init__(self, body=b"", status=200, declared=None, pause_s=0.0, piece=None, **headers):
+    def __init__(
+        self, body=b"", status=200, declared=None, pause_s=0.0, piece=None, chunked=False, **headers
+    ):
         self.body = body.encode() if isinstance(body, str) else body
         self.status, self.declared, self.pause_s = status, declared, pause_s
-        self.piece = piece
+        self.piece, self.chunked = piece, chunked
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -41,6 +43,7 @@ class Server:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer._answer(self, Ask(self, body))
 
+            protocol_version = "HTTP/1.1"
             do_GET = do_POST = answer
 
             def log_message(self, *_):
@@ -70,8 +73,12 @@ class Server:
 def _send(handler, answer: Answer) -> None:
     handler.send_response(answer.status)
     length = len(answer.body) if answer.declared is None else answer.declared
-    for name, value in {"Content-Length": str(length), **answer.headers}.items():
+    framing = (
+        {"Transfer-Encoding": "chunked"} if answer.chunked else {"Content-Length": str(length)}
+    )
+    for name, value in {**framing, **answer.headers}.items():
         handler.send_header(name, value)
+    handler.send_header("Connection", "close")  # so that a length that lies ends the answer
     handler.end_headers()
     step = answer.piece or len(answer.body) or 1
     for start in range(0, len(answer.body), step):

@@ -64,6 +64,12 @@ def test_a_broken_answer_is_asked_for_again(server, asking):
         get(asking, server.url)
 
 
+def test_an_answer_in_chunks(server, asking):
+    whole = b"4\r\nhere\r\n3\r\n it\r\n0\r\n\r\n"
+    server.answers["/"] = [Answer(whole[:12], chunked=True), Answer(whole, chunked=True)]
+    assert get(asking, server.url) == "here it"  # the first broke off, and was asked for again
+
+
 def test_a_silent_service(server, asking):
     asking.timeout_s, asking.retries = 0.3, 0
     server.answers["/"] = Answer("half", declared=8, pause_s=2)
@@ -76,7 +82,7 @@ def test_a_service_that_drips(server, asking):
     server.answers["/"] = Answer(b"x" * 100, piece=1, pause_s=0.05)
     begun = time.monotonic()
     with pytest.raises(Unanswered, match=r"too slow: \d+ bytes came in 1 s"):
-        list(asking.get(server.url, stream=True).iter_content(1))
+        get(asking, server.url)
     assert time.monotonic() - begun < 2
 
 
@@ -88,9 +94,9 @@ def test_a_100_gb_header_is_refused_before_anything_is_read(server, asking):
 
 def test_an_endless_answer_is_cut(server, asking):
     asking.most_bytes = 5000
-    server.answers["/"] = Answer(b"x" * 10_000)
+    server.answers["/"] = Answer(b"2000\r\n" + b"x" * 0x2000 + b"\r\n0\r\n\r\n", chunked=True)
     with pytest.raises(Unanswered, match=r"is longer than"):
-        list(asking.get(server.url, stream=True).iter_content(1000))
+        get(asking, server.url)
 
 
 def test_an_answer_that_swells_when_unpacked_is_cut(server, asking):
