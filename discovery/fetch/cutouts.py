@@ -102,20 +102,23 @@ def _fetch_all(targets: list[Target], out: Path, source: Source, size: int) -> I
     (out / "images").mkdir(parents=True, exist_ok=True)
     in_a_row = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        # In batches, so that a service which is down is asked no thousand times more.
-        results = (
-            outcome
-            for start in range(0, len(targets), BATCH)
-            for outcome in pool.map(
-                lambda target: _fetch_one(target, out, source, size),
-                targets[start : start + BATCH],
-            )
-        )
-        for outcome in track(results, "fetch", len(targets), "cutouts"):
-            in_a_row = in_a_row + 1 if outcome.again else 0
-            if in_a_row == DOWN_AFTER:
-                _give_up(outcome, out)
-            yield outcome
+        try:
+            results = _in_batches(pool, targets, out, source, size)
+            for outcome in track(results, "fetch", len(targets), "cutouts"):
+                in_a_row = in_a_row + 1 if outcome.again else 0
+                if in_a_row == DOWN_AFTER:
+                    _give_up(outcome, out)
+                yield outcome
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # nobody waits for what was still to be asked
+            raise
+
+
+def _in_batches(pool, targets, out: Path, source: Source, size: int) -> Iterator[Outcome]:
+    """In batches, so that a service which is down is asked no thousand times more."""
+    for start in range(0, len(targets), BATCH):
+        batch = targets[start : start + BATCH]
+        yield from pool.map(lambda target: _fetch_one(target, out, source, size), batch)
 
 
 def _fetch_one(target: Target, out: Path, source: Source, size: int) -> Outcome:
