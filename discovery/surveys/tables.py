@@ -63,7 +63,8 @@ def read_table(path: Path, text: Sequence[str] = (), origin: str = "") -> pa.Tab
     try:
         return _read(path, path.stat().st_mtime_ns, tuple(text))
     except _MISREAD as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        kind = f"{type(error).__name__}: " if isinstance(error, LookupError) else ""
+        reason = kind + " ".join(str(error).split())[:300]
         raise BadInput(
             f'{origin}"{path}" cannot be read as a table ({reason}); give {READABLE}.'
         ) from None
@@ -146,7 +147,19 @@ def _from_parquet(path: Path, text: Sequence[str]) -> pa.Table:
     file = pq.ParquetFile(path)
     _check_cells(file.metadata.num_rows, file.metadata.num_columns)
     _check_names(file.schema_arrow.names)
-    return file.read()
+    return _masked(file.read())
+
+
+def _masked(table: pa.Table) -> pa.Table:
+    """astropy keeps what is null in a column `x` in a column `x.mask` beside it."""
+    if b"table_meta_yaml" not in (table.schema.metadata or {}):
+        return table
+    columns = {name: table[name] for name in table.column_names}
+    for name in table.column_names:
+        if (mask := columns.get(f"{name}.mask")) is not None:
+            columns[name] = pc.if_else(mask, None, columns.pop(name))
+            del columns[f"{name}.mask"]
+    return pa.table({name: columns[name] for name in table.column_names if name in columns})
 
 
 def _from_fits(path: Path, text: Sequence[str]) -> pa.Table:
@@ -157,23 +170,49 @@ def _from_fits(path: Path, text: Sequence[str]) -> pa.Table:
     with _quiet(), fits.open(io.BytesIO(content), memmap=False) as hdus:
         hdu = _first_table(hdus)
         _check_cells(hdu.header["NAXIS2"], hdu.header["TFIELDS"])
-        left = len(content) - hdu.fileinfo()["datLoc"]
-        if hdu.header["NAXIS1"] < 1 or hdu.size > left:
-            raise ValueError(
-                f"its header promises {hdu.size:,} bytes in rows of {hdu.header['NAXIS1']:,}, and "
-                f"{left:,} are there: it is damaged or cut off"
+        _check_names(hdu.columns.names)
+        _check_rows(hdu, len(content) - hdu.fileinfo()["datLoc"])
+        table = Table.read(hdu, character_as_bytes=True, unit_parse_strict="silent")
+        return _without_unknown(_of_astropy(table), hdu)
+
+
+def _without_unknown(table: pa.Table, hdu) -> pa.Table:
+    """A logical that is neither T nor F is null (FITS Standard 4.0, 7.3.3.2), not False."""
+    stored = hdu.data.view(np.ndarray)
+    for column in hdu.columns:
+        if column.format == "L":
+            unknown = pa.array(
+                (stored[column.name] != ord("T")) & (stored[column.name] != ord("F"))
             )
-        return _of_astropy(Table.read(hdu, character_as_bytes=True, unit_parse_strict="silent"))
+            place = table.column_names.index(column.name)
+            known = pc.if_else(unknown, None, table[column.name])
+            table = table.set_column(place, column.name, known)
+    return table
+
+
+def _check_rows(hdu, bytes_there: int) -> None:
+    """Refuse rows that are not there, or are not as long as their columns."""
+    if hdu.size > bytes_there:
+        raise ValueError(
+            f"damaged or cut off: its header promises {hdu.size:,} bytes of rows, and "
+            f"{bytes_there:,} are there"
+        )
+    row, columns = hdu.header["NAXIS1"], hdu.columns.dtype.itemsize
+    if row != columns:
+        raise ValueError(f"damaged: its rows have {row:,} bytes, and its columns {columns:,}")
 
 
 def _first_table(hdus):
     from astropy.io.fits import BinTableHDU, CompImageHDU, TableHDU
 
     for number in range(MOST_HDUS):
-        hdu = hdus[number]  # the last but one raises IndexError: no table
+        try:
+            hdu = hdus[number]  # the next header is read no sooner
+        except IndexError:
+            break
         if isinstance(hdu, BinTableHDU | TableHDU) and not isinstance(hdu, CompImageHDU):
             return hdu
-    raise ValueError(f"no table among its first {MOST_HDUS} HDUs")
+    raise ValueError("no HDU of it is a table")
 
 
 def _from_votable(path: Path, text: Sequence[str]) -> pa.Table:
@@ -228,11 +267,11 @@ class _Claims:
 def _from_ecsv(path: Path, text: Sequence[str]) -> pa.Table:
     from astropy.table import Table
 
-    content = _content(path)
-    lines = content.count(b"\n")
-    _check_cells(lines, 1)
+    lines = _content(path).decode().split("\n")
+    header = next((line for line in lines if not line.startswith("#")), "")
+    _check_cells(len(lines), max(header.count(mark) for mark in " ,") + 1)
     with _quiet():
-        return _of_astropy(Table.read(io.StringIO(content.decode()), format="ascii.ecsv"))
+        return _of_astropy(Table.read(lines, format="ascii.ecsv"))
 
 
 READERS: dict[str, Callable[[Path, Sequence[str]], pa.Table]] = {
@@ -277,10 +316,10 @@ def _arrow(column) -> pa.Array | None:
 
 
 def _text(value) -> str | None:
-    """Text without its padding; None where it is none."""
+    """A cell of text; None where it is none."""
     if isinstance(value, bytes):
-        value = value.decode()
-    return str(value).rstrip(" \0") if isinstance(value, str) else None
+        return value.decode()
+    return str(value) if isinstance(value, str) else None
 
 
 def _alike(table: pa.Table) -> pa.Table:
@@ -301,7 +340,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             column = pc.cast(pc.cast(pc.cast(column, pa.float32()), pa.string()), pa.float64())
         return pc.if_else(pc.is_nan(column), None, column)
     if pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_string(kind):
-        column = pc.cast(column, pa.string())
+        column = pc.utf8_rtrim(pc.cast(column, pa.string()), " \0")  # padded to one length
         return pc.if_else(pc.equal(column, ""), None, column)
     return column
 

@@ -129,14 +129,16 @@ def test_kept_ids_that_a_float_cannot_hold_become_text(folder):
     assert [row["n"] for row in rows] == [3, 4]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "fits", "vot"])
+@pytest.mark.parametrize("kind", ["parquet", "fits", "vot", "ecsv"])
 def test_every_kind_of_table_gives_the_rows_of_the_csv(folder, kind):
     frame = pd.read_csv(folder / "labels.csv")
     path = folder / f"labels.{kind}"
     if kind == "parquet":
         frame.to_parquet(path)
     else:
-        Table.from_pandas(frame).write(path, format={"vot": "votable"}.get(kind, kind))
+        Table.from_pandas(frame).write(
+            path, format={"vot": "votable", "ecsv": "ascii.ecsv"}.get(kind, kind)
+        )
     settings = {
         "ra_column": "ra",
         "dec_column": "dec",
@@ -207,7 +209,7 @@ def test_a_value_that_matches_no_row_is_answered_with_those_there_are(folder):
 def test_an_empty_folder_is_named_with_what_is_valid(tmp_path):
     message = refusal(FolderSurvey(name="mine", path=tmp_path))
     assert f"there is no image in {tmp_path}" in message
-    assert ".jpg, .jpeg, .png" in message
+    assert ".jpg, .jpeg, .png, .fits" in message
 
 
 def test_a_table_none_of_whose_images_is_there(folder):
@@ -257,7 +259,7 @@ def test_what_is_no_table_is_refused_with_the_kinds_that_are(folder, name):
         (folder / name).write_text("once upon a time\n")
     message = refusal(listed(folder, table=name))
     assert f'survey "mine": table = "{folder / name}"' in message
-    assert "CSV (.csv, .csv.gz), Parquet (.parquet), FITS" in message
+    assert "CSV (.csv), Parquet (.parquet), FITS (.fits, .fit), VOTable (.vot, .xml)" in message
 
 
 @pytest.mark.parametrize(
