@@ -20,6 +20,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
+from scipy.ndimage import binary_opening
 
 from discovery.cutouts.config import FitsImages
 from discovery.cutouts.decode import MAX_SIDE, MIN_SIDE, UnreadableImage
@@ -27,7 +28,7 @@ from discovery.cutouts.lupton import compose, fill, png
 
 MAX_BYTES = 64 * 2**20  # of a file once it is unpacked
 MAX_PIXELS = 2**24  # of all planes together
-MAX_HDUS = 64
+MAX_HDUS, MAX_PLANES = 64, 64
 OF_ONE_LETTER = frozenset("ugrizyY")
 SHOWN_WHERE_THERE = (("i", "r", "g"), ("z", "r", "g"))
 ALIGNED_WITHIN_PX = 0.5
@@ -145,6 +146,7 @@ def _planes(content: bytes, settings: FitsImages, of_band: str | None) -> dict[s
         images = _images(hdus, settings.extension)
         if len(images) == 1:
             hdu = images[0]
+            _check_size(_shape(hdu))
             names = _names(hdu.header, _depth(hdu), settings.planes, of_band)
             return dict(zip(names, _read(hdu, len(content), settings.no_data), strict=True))
         return {
@@ -183,8 +185,11 @@ def _extension(hdus: fits.HDUList, extension: int | str):
 
 def _by_name(images: Sequence) -> dict:
     """Images of several HDUs that have a plane and the name of a band each."""
-    names = [_band_of(hdu.header) or _of_one_letter(hdu.name) for hdu in images]
+    # Names of extensions are written in capitals.
+    names = [_band_of(hdu.header) or _of_one_letter(hdu.name.lower()) for hdu in images]
     if all(names) and len(set(names)) == len(names) and all(_depth(hdu) == 1 for hdu in images):
+        for hdu in images:
+            _check_size(_shape(hdu))
         return dict(zip(names, images, strict=True))
     told = ", ".join(_told(hdu.name or "without a name") for hdu in images)
     raise UnreadableImage(
@@ -208,19 +213,17 @@ def _depth(hdu) -> int:
 
 def _read(hdu, file_bytes: int, no_data: Sequence[float]) -> list[Plane]:
     """The planes of an HDU; the header's promises are held against the file before any is kept."""
-    shape, header = _shape(hdu), hdu.header
-    _check_size(shape)
-    is_float = header["BITPIX"] < 0  # astropy changes it when it scales whole numbers
-    if not isinstance(hdu, fits.CompImageHDU):
-        needed = hdu.size
-        there = max(file_bytes - hdu.fileinfo()["datLoc"], 0)
-        if needed > there:
-            raise UnreadableImage(
-                f"truncated: its header promises {needed:,} bytes of data, and {there:,} are there"
-            )
-    values = np.asarray(hdu.data).reshape(-1, *shape[-2:])
-    sky = _sky(header, shape[-2:])
-    return [Plane(_light(plane, is_float, no_data), sky) for plane in values]
+    height, width = _shape(hdu)[-2:]
+    told = _told_empty(hdu.header, no_data)  # astropy changes the header when it scales
+    is_packed = isinstance(hdu, fits.CompImageHDU)
+    there = max(file_bytes - hdu.fileinfo()["datLoc"], 0)
+    if not is_packed and hdu.size > there:
+        raise UnreadableImage(
+            f"truncated: its header promises {hdu.size:,} bytes of data, and {there:,} are there"
+        )
+    values = np.asarray(hdu.data).reshape(-1, height, width)
+    sky = _sky(hdu.header, (height, width))
+    return [Plane(_light(plane, told, is_packed), sky) for plane in values]
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
@@ -231,18 +234,26 @@ def _check_size(shape: tuple[int, ...]) -> None:
         raise UnreadableImage(f"{width} x {height} px is more than {MAX_SIDE} px on a side")
     if min(height, width) < MIN_SIDE:
         raise UnreadableImage(f"{width} x {height} px is less than {MIN_SIDE} px on a side")
-    if np.prod(shape, dtype=float) > MAX_PIXELS:
-        raise UnreadableImage(f"{shape[0]:,} planes of {width} x {height} px is too much to read")
+    if len(shape) == 3 and (shape[0] > MAX_PLANES or shape[0] * height * width > MAX_PIXELS):
+        raise UnreadableImage(f"{shape[0]:,} planes of {width} x {height} px are too much to read")
 
 
-def _light(values: np.ndarray, is_float: bool, no_data: Sequence[float]) -> np.ndarray:
+def _told_empty(header, no_data: Sequence[float]) -> Sequence[float]:
+    """Values without data besides NaN, which whole numbers that are BLANK have become."""
+    if header["BITPIX"] < 0:
+        return no_data
+    return [header.get("BZERO", 0)] if header.get("BLANK") == 0 else []  # astropy 8 overlooks a 0
+
+
+def _light(values: np.ndarray, no_data: Sequence[float], is_packed: bool) -> np.ndarray:
     with np.errstate(over="ignore"):
         light = values.astype(np.float32)
-    empty = ~np.isfinite(light)
-    if is_float:
-        # Coadds have an exact zero where no exposure is; sky and noise never sum to one.
-        empty |= np.isin(values, no_data)
-    light[empty] = np.nan
+    # Coadds have an exact zero where no exposure is; sky and noise never sum to one.
+    empty = np.isin(values, no_data)
+    if is_packed:
+        # Tile compression rounds faint light to zero here and there, never in whole patches.
+        empty = binary_opening(empty, np.ones((3, 3)))
+    light[empty | ~np.isfinite(light)] = np.nan
     return light
 
 
@@ -428,8 +439,8 @@ def _check_missing(
 ) -> None:
     """Refuse what is mostly without data, as a whole or in its middle, where the galaxy is."""
     height, width = missing.shape
-    middle = np.s_[height * 3 // 8 : -(height * 3 // 8), width * 3 // 8 : -(width * 3 // 8)]
-    for part, where in ((np.s_[:], "the image"), (middle, "the middle of the image")):
+    middle = np.s_[height // 4 : -(height // 4), width // 4 : -(width // 4)]
+    for part, where in ((np.s_[:], "the image"), (middle, "the middle quarter of the image")):
         if (share := missing[part].mean()) > allowed:
             each = {band: np.isnan(planes[band].light[part]).mean() for band in bands}
             worst = max(each, key=each.get)
