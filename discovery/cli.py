@@ -298,7 +298,7 @@ def _need(name: str, given: object) -> None:
     "--reference",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Start from real images, with noise added: a cutout store or a folder of JPEG, PNG or FITS.",
+    help="Start from real images, with noise added: a cutout store or a folder of images.",
 )
 @click.option(
     "--strength",
