@@ -286,8 +286,8 @@ def frame(band: str, seed: int = 1, **cards) -> fits.PrimaryHDU:
     """32 x 32 px of noise with a star, half a degree from the pole of the sky, in one band."""
     light = np.random.default_rng(seed).normal(0.1, 0.02, (32, 32)).astype("f4")
     light[14:18, 14:18] += {"g": 1, "r": 2, "i": 3}[band]
-    at = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 89.5,
-          "FILTER": band, "CRPIX1": 16.5, "CRPIX2": 16.5, "CD1_1": -1e-4, "CD2_2": 1e-4}  # fmt: skip
+    at = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 89.5}
+    at |= {"CRPIX1": 16.5, "CRPIX2": 16.5, "CD1_1": -1e-4, "CD2_2": 1e-4, "FILTER": band}
     return fits.PrimaryHDU(light, fits.Header(list((at | cards).items())))
 
 
