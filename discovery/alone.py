@@ -153,7 +153,7 @@ def _open_or_ingest(path: Path, out: Path, crop: float | None) -> CutoutStore:
 def _is_store(path: Path, crop: float | None) -> bool:
     """Whether it is a cutout store, else a folder of images; anything else is refused."""
     if not path.is_dir():
-        raise BadInput(f"{path} is not a folder; name a cutout store or a folder of JPEG or PNG.")
+        raise BadInput(f"{path} is not a folder; name a cutout store or a folder of images.")
     is_store = any(p.stem.isdigit() for p in path.rglob("[!.]*.parquet"))
     if is_store and crop is not None:
         raise BadInput(f"{path} is a cutout store, which says the crop itself; omit --crop.")

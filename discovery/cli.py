@@ -298,7 +298,7 @@ def _need(name: str, given: object) -> None:
     "--reference",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Start from real images, with noise added: a cutout store or a folder of JPEG or PNG.",
+    help="Start from real images, with noise added: a cutout store or a folder of images.",
 )
 @click.option(
     "--strength",
@@ -387,7 +387,7 @@ def _asked(prompts, reference, sampling):
 def score(model, path, crop, out, runs, yes, device) -> None:
     """Score every cutout of PATH with the detector MODEL; or take this step of the run RUN.toml.
 
-    PATH is a cutout store or a folder of JPEG or PNG files, MODEL a detector's folder, e.g.
+    PATH is a cutout store or a folder of JPEG, PNG or FITS files, MODEL a detector's folder, e.g.
     runs/demo/detector/mixed; they need --out, and take neither --runs nor --yes. Probability and
     embedding come from one pass; a stopped scoring goes on where it was, and what changed in PATH
     is scored anew.

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
+from discovery.cutouts.config import FitsImages
 from discovery.detector.config import AugmentConfig, DetectorConfig
 from discovery.generator.config import (
     KINDS,
@@ -29,6 +30,7 @@ SECTIONS = {
     "before the first section": RunConfig,
     **{f'[[survey]] with kind = "{kind}"': survey for kind, survey in SURVEYS.items()},
     "[survey.published]": KnownList,
+    "[survey.fits]": FitsImages,
     "[captions]": CaptionRules,
     "[generator]": Training,
     **{f'[generator] with kind = "{kind}"': settings for kind, settings in KINDS.items()},
@@ -70,7 +72,7 @@ def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
     lists = {"prompts", "set"} if kind is SynthesisConfig else set()
-    return {"augment", "published"} | lists
+    return {"augment", "published", "fits"} | lists
 
 
 def _told_before(kind: type) -> set[str]:

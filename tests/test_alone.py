@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner
 
 from discovery.cli import main
@@ -93,6 +94,20 @@ def scored(out):
     files = sorted((out / "scores").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     return {row["object_id"]: row["score"] for row in rows}
+
+
+def test_a_folder_of_fits_is_scored_and_what_cannot_be_named_is_told(detector, tmp_path):
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    for name, bands in {"a": "gri", "b": "zrg", "c": "uvw"}.items():
+        stack = np.moveaxis(discs(1, 0, len(folder.name))[0], -1, 0) / np.float32(100)
+        hdu = fits.PrimaryHDU(stack.astype("f4"))
+        hdu.header["BANDS"] = ",".join(bands)
+        hdu.writeto(folder / f"{name}.fits")
+    told = typed("score", detector, folder, "--out", tmp_path / "out", "--device", "cpu")
+    assert told.exit_code == 0, told.output
+    assert sorted(scored(tmp_path / "out")) == ["a", "b"]
+    assert "its bands are u, v, w, neither i, r, g nor z, r, g" in told.output
 
 
 def test_score_does_anew_what_changed_in_the_folder(detector, tmp_path):

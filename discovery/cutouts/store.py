@@ -4,7 +4,7 @@ One row is one cutout, its image as the survey delivered it and everything known
 
     object_id       string   the survey's own identifier
     ra, dec         float64  degrees ICRS, null where unknown
-    image           binary   JPEG or PNG, the bytes as delivered
+    image           binary   JPEG or PNG, the bytes as delivered; of FITS a PNG made of it
     width, height   int32    px
     pixscale_arcsec float64  arcsec per px, null where unknown
     crop            float64  central fraction that holds the usual field, 3 petrosian R90
@@ -16,7 +16,14 @@ One row is one cutout, its image as the survey delivered it and everything known
                              of the sky; null counts as true
     sha256          string   of the image bytes
 
-and the votes, labels and measurements under the survey's own names. Synthetic rows also carry
+and the votes, labels and measurements under the survey's own names. What was made of FITS also has
+
+    bands           string   those shown as red, green and blue, e.g. 'i,r,g'
+    north_deg       float64  direction of north, counter-clockwise from up, null without a WCS
+    missing_pixels  float64  share of the pixels that had no data and were filled in
+    file_sha256     string   of the files, one a file
+
+Synthetic rows also carry
 `prompt`, `seed`, `generator` (digest) and `label`.
 """
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from discovery.cutouts.config import FITS_SUFFIXES
 from discovery.errors import BadInput
 from discovery.files import digest
 from discovery.surveys.tables import check_ids, need_columns, numbers, read_table
 
 KNOWN_COLUMNS = ("object_id", "ra", "dec", "name", "bibcode", "in_training")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", *FITS_SUFFIXES)
 MAX_IMAGE_BYTES = 64 * 2**20  # 4096 x 4096 px of 4 bytes: no cutout that is read needs more
 NAME = r"^\w[\w.-]*$"  # of a run, a survey, a version: a name of a file, never hidden
 

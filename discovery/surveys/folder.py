@@ -1,6 +1,7 @@
 """Your own images: a folder of them, and if you have one a table of labels and positions."""
 
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from operator import eq
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from discovery.cutouts.config import FITS_COLUMNS, FITS_SUFFIXES, FitsImages
+from discovery.cutouts.decode import UnreadableImage
 from discovery.cutouts.store import CORE
 from discovery.errors import BadInput
 from discovery.surveys.base import IMAGE_SUFFIXES, SurveyOnDisk, read_image
@@ -26,19 +29,23 @@ LABELS_SHOWN = 12
 
 
 class FolderSurvey(SurveyOnDisk):
-    """JPEG and PNG files below a folder, or those that a table lists."""
+    """JPEG, PNG and FITS files below a folder, or those that a table lists."""
 
     kind: Literal["folder"] = "folder"
     images: str = Field("", description="folder inside path that image names start from")
     table: str | None = Field(
         None, description="table inside path, one image a row; without it every file is taken"
     )
-    image_column: str = Field("image", description="column of the image's file name")
+    image_column: str = Field(
+        "image", description="column of the image's file name; not used with fits.file_per_band"
+    )
     id_column: str | None = Field(None, description="column of ids; else the file name's stem")
     ra_column: str | None = Field(None, description="column of right ascensions, deg ICRS")
     dec_column: str | None = Field(None, description="column of declinations, deg ICRS")
     pixscale_column: str | None = Field(None, description="column of pixel scales, arcsec per px")
-    pixscale_arcsec: float | None = Field(None, gt=0, description="arcsec per px of every image")
+    pixscale_arcsec: float | None = Field(
+        None, gt=0, description="arcsec per px of every image; without it what the WCS of FITS says"
+    )
     crop: float = Field(1.0, gt=0, le=1, description="central fraction of the width to use")
     caption_column: str | None = Field(None, description="column of labels, or of captions")
     captions: dict[str, str] = Field(
@@ -48,6 +55,7 @@ class FolderSurvey(SurveyOnDisk):
     search_where: dict[str, bool | int | float | str] = Field(
         {}, description="column = value: these rows are searched and never trained on"
     )
+    fits: FitsImages = Field(FitsImages(), description="how FITS images become pictures")
     has_votes: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -60,7 +68,9 @@ class FolderSurvey(SurveyOnDisk):
             raise ValueError(f"columns are named ({', '.join(columns)}) but no table")
         if self.captions and self.caption_column is None:
             raise ValueError("captions are given but no caption_column holds the labels")
-        if taken := set(self.keep) & {*CORE.names, "failure", "phash"}:
+        if self.fits.file_per_band and self.table and self.id_column is None:
+            raise ValueError("a table with fits.file_per_band needs id_column, to name files by")
+        if taken := set(self.keep) & {*CORE.names, *FITS_COLUMNS, "failure", "phash"}:
             raise ValueError(f"keep: {min(taken)} is a column that ingest fills itself")
         return self
 
@@ -83,14 +93,15 @@ class FolderSurvey(SurveyOnDisk):
             raise BadInput(f'{self.origin} images = "{self.images}" is no folder in {self.path}.')
         if self.table:
             table = self._read_table()
-            self._check_inside(table[self.image_column].to_pylist())
+            self._check_inside(table[self._named_by].to_pylist())
             self._check_values(table)
         ids, images, _ = self._entries(0, len(self))
-        if not any(os.path.isfile(self.image_folder / image) for image in images):
+        files = (name for image in images for name in self._names(image).values())
+        if not any(os.path.isfile(self.image_folder / name) for name in files):
             listed = f" listed in {self._place}" if self.table else ""
             raise BadInput(
                 f"{self.origin} there is no image{listed} in {self.image_folder}; images are "
-                f"{', '.join(IMAGE_SUFFIXES)} files. Correct path or images of this [[survey]] in "
+                f"{self._valid_names} files. Correct path or images of this [[survey]] in "
                 "the run file."
             )
         if self.id_column is None:
@@ -106,15 +117,53 @@ class FolderSurvey(SurveyOnDisk):
             yield self._row(object_id, image, dict(zip(columns, row, strict=True)))
 
     def _row(self, object_id: str, image: str, row: dict) -> dict:
-        absent = f"no file {image} in {self.image_folder}"
-        read = read_image(self.image_folder / image, absent)
+        read = self._read(image)
         if row.get("split") is None:
             row.pop("split", None)
-        return {"object_id": object_id} | read | {"crop": self.crop} | row
+        # A table or the run file knows better than a header, where it knows at all.
+        told = {name: value for name, value in row.items() if value is not None or name not in read}
+        return {"object_id": object_id} | read | {"crop": self.crop} | told
+
+    def _read(self, image: str) -> dict:
+        """The image and what its file says of it, else {"failure": reason}."""
+        files = {}
+        for band, name in self._names(image).items():
+            absent = f"no file {name} in {self.image_folder}"
+            read = read_image(self.image_folder / name, absent)
+            if "failure" in read or not name.lower().endswith(FITS_SUFFIXES):
+                return read
+            files[band] = read["image"]
+        from discovery.cutouts.fits import picture_of  # brings astropy, which JPEG need not
+
+        try:
+            return picture_of(files, self.fits)
+        except UnreadableImage as error:
+            return {"failure": str(error)}
+
+    def _names(self, image: str) -> dict[str, str]:
+        """Files of an image: by band where every band has one, else the image by its own name."""
+        if self.fits.file_per_band is None:
+            return {image: image}
+        return {band: self.fits.band_file(image, band) for band in self.fits.bands}
+
+    @property
+    def _named_by(self) -> str:
+        """The column that files are named by."""
+        return self.id_column if self.fits.file_per_band else self.image_column
+
+    @property
+    def _valid_names(self) -> str:
+        return self.fits.file_per_band or ", ".join(IMAGE_SUFFIXES)
 
     def files(self) -> list[Path]:
         """The table, if there is one, and the folder of images."""
         return [self._place, self.image_folder] if self.table else [self.image_folder]
+
+    @staticmethod
+    def _id_of(image: str) -> str:
+        """The file's name without its suffix, where no column has ids."""
+        path = Path(image)
+        return Path(path.stem).stem if path.suffix.lower() in (".gz", ".fz") else path.stem
 
     @property
     def image_folder(self) -> Path:
@@ -126,12 +175,13 @@ class FolderSurvey(SurveyOnDisk):
 
     def _files(self) -> list[str]:
         self.check_folder()
-        return _images_below(self.image_folder, self.image_folder.stat().st_mtime_ns)
+        names = _images_below(self.image_folder, self.image_folder.stat().st_mtime_ns)
+        return _ids_of(names, self.fits) if self.fits.file_per_band else names
 
     def _read_table(self) -> pa.Table:
-        text = [c for c in (self.image_column, self.id_column, self.caption_column) if c]
+        text = [c for c in (self._named_by, self.id_column, self.caption_column) if c]
         table = read_table(self._place, text, f"{self.origin} table")
-        need_columns(table, [self.image_column, *self._columns()], self._place)
+        need_columns(table, [self._named_by, *self._columns()], self._place)
         return table
 
     def _entries(self, start: int, stop: int) -> tuple[list[str], list[str], dict[str, list]]:
@@ -139,12 +189,12 @@ class FolderSurvey(SurveyOnDisk):
         if self.table is None:
             images = self._files()[start:stop]
             scale = [self.pixscale_arcsec] * len(images)
-            return [Path(image).stem for image in images], images, {"pixscale_arcsec": scale}
+            return list(map(self._id_of, images)), images, {"pixscale_arcsec": scale}
         table = self._read_table()
         columns = {name: python_values(table[name])[start:stop] for name in self.keep}
         table = table[start:stop]
-        images = table[self.image_column].to_pylist()
-        ids = [Path(image).stem for image in images]
+        images = table[self._named_by].to_pylist()
+        ids = list(map(self._id_of, images))
         if self.id_column:
             ids = table[self.id_column].to_pylist()
         return ids, images, columns | self._row_columns(table)
@@ -209,10 +259,10 @@ class FolderSurvey(SurveyOnDisk):
     def _check_inside(self, images: list[str | None]) -> None:
         for row, image in enumerate(images, 1):
             if not image:
-                raise BadInput(f"{self._place}: {self.image_column} is empty in row {row}.")
+                raise BadInput(f"{self._place}: {self._named_by} is empty in row {row}.")
             if os.path.isabs(image) or os.path.normpath(image).split(os.sep)[0] == os.pardir:
                 raise BadInput(
-                    f"{self._place}: {self.image_column} {image} in row {row} is outside "
+                    f"{self._place}: {self._named_by} {image} in row {row} is outside "
                     f"{self.image_folder}; image names start from there and stay inside."
                 )
 
@@ -223,8 +273,17 @@ def _images_below(folder: Path, modified_ns: int) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix()
         for path in below
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
     )
+
+
+def _ids_of(names: list[str], fits: FitsImages) -> list[str]:
+    """Ids of the objects of which a file of at least one band is there."""
+    pattern = re.escape(fits.file_per_band)
+    bands = "|".join(map(re.escape, fits.bands))
+    pattern = pattern.replace(re.escape("{band}"), f"(?:{bands})")
+    pattern = pattern.replace(re.escape("{id}"), "([^/]+)")
+    return sorted({match[1] for name in names if (match := re.fullmatch(pattern, name))})
 
 
 def _nullable(values: np.ndarray) -> list[float | None]:

@@ -327,7 +327,7 @@ def _refuse_empty(surveys: Sequence) -> None:
     names = ", ".join(survey.name for survey in surveys)
     raise BadInput(
         f"not one cutout of {names} could be read; the reasons are in failures.parquet. "
-        "Valid cutouts are JPEG or PNG, 8 bit, 16 to 4096 px on a side."
+        "Valid cutouts are JPEG or PNG, 8 bit, or FITS; 16 to 4096 px on a side."
     )
 
 

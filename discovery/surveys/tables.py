@@ -1,13 +1,24 @@
 """Tables of labels, votes and positions, read so that no identifier loses a digit.
 
 Columns stay in Arrow: there a whole number with gaps remains a whole number, where most readers
-turn it into a float, which cannot hold the 18 digits of an SDSS objid.
+turn it into a float, which cannot hold the 18 digits of an SDSS objid. One table reads the same
+from every format: whole numbers are int64 (uint64 where they need it), others float64, text has no
+padding, and empty text and NaN are null.
 """
 
+import csv
+import gzip
+import io
+import math
 import re
-from collections.abc import Sequence
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +28,20 @@ import pyarrow.parquet as pq
 
 from discovery.errors import BadInput
 
-READABLE = "CSV (.csv, .csv.gz), Parquet (.parquet), FITS (.fits, .fits.gz) or VOTable (.vot, .xml)"
+READABLE = (
+    "CSV (.csv), Parquet (.parquet), FITS (.fits, .fit), VOTable (.vot, .xml) or ECSV (.ecsv), "
+    "all but Parquet also with .gz"
+)
 LARGEST_EXACT = 2**53  # whole numbers beyond it do not survive a float
+# A table that is larger was most likely made to fill the memory; Galaxy Zoo 2 has 60 million cells.
+LARGEST_BYTES, LARGEST_CELLS, LARGEST_HEADER = 2**30, 2**28, 2**20
+MOST_COLUMNS, MOST_HDUS = 10_000, 64
+VOTABLE_CHUNK = 256  # rows that astropy makes room for at a time
 _LOOKS_FLOAT = re.compile(r"\d+\.0*|\d(\.\d+)?[eE]\+\d+")
+_MISREAD = (
+    pa.ArrowException, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
+    AssertionError, MemoryError, OverflowError, zlib.error, expat.ExpatError, csv.Error,
+)  # fmt: skip
 
 
 def read_table(path: Path, text: Sequence[str] = (), origin: str = "") -> pa.Table:
@@ -31,7 +53,8 @@ def read_table(path: Path, text: Sequence[str] = (), origin: str = "") -> pa.Tab
         origin: how a person gave the path, e.g. 'survey "gz1": table'; begins the messages.
 
     Raises:
-        BadInput: there is no such file, or it is no table of a kind that is read.
+        BadInput: there is no such file, it is no table of a kind that is read, it has a column
+            twice, or it is larger than the memory is to bear.
     """
     path = Path(path)
     origin = f"{origin} = " if origin else ""
@@ -39,44 +62,287 @@ def read_table(path: Path, text: Sequence[str] = (), origin: str = "") -> pa.Tab
         raise BadInput(f'{origin}"{path}" is not a file; give a table as {READABLE}.')
     try:
         return _read(path, path.stat().st_mtime_ns, tuple(text))
-    except (pa.ArrowException, OSError, ValueError, TypeError, IndexError) as error:
+    except _MISREAD as error:
+        kind = f"{type(error).__name__}: " if isinstance(error, LookupError) else ""
+        reason = kind + " ".join(str(error).split())[:300]
         raise BadInput(
-            f'{origin}"{path}" cannot be read as a table ({error}); give {READABLE}.'
+            f'{origin}"{path}" cannot be read as a table ({reason}); give {READABLE}.'
         ) from None
 
 
 @lru_cache(maxsize=8)
 def _read(path: Path, modified_ns: int, text: tuple[str, ...]) -> pa.Table:
     name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        types = dict.fromkeys(text, pa.string())
-        convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True)
-        return pv.read_csv(path, convert_options=convert)
-    table = pq.read_table(path) if name.endswith(".parquet") else _from_astropy(path, name)
+    unpacked = name.removesuffix(".gz")
+    reader = next((read for ending, read in READERS.items() if unpacked.endswith(ending)), None)
+    if reader is None or name.endswith(".parquet.gz"):
+        raise ValueError(f"{path.suffix or 'no suffix'} is not known")
+    table = _alike(reader(path, text))
     for column in set(text) & set(table.column_names):
         place = table.column_names.index(column)
         table = table.set_column(place, column, _as_text(table[column]))
     return table
 
 
-def _from_astropy(path: Path, name: str) -> pa.Table:
-    kinds = {".fits": "fits", ".fits.gz": "fits", ".vot": "votable", ".xml": "votable"}
-    kind = next((kinds[ending] for ending in kinds if name.endswith(ending)), None)
-    if kind is None:
-        raise ValueError(f"{Path(name).suffix or 'no suffix'} is not known")
-    from astropy.table import Table  # a second to import, and most tables are CSV
-
-    table = Table.read(path, format=kind)
-    table.convert_bytestring_to_unicode()
-    return pa.table({n: _arrow(table[n]) for n in table.colnames if table[n].ndim == 1})
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked, as far as a table may be long."""
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"it holds more than {LARGEST_BYTES / 2**30:g} GiB; give it as Parquet")
+    return content
 
 
-def _arrow(column) -> pa.Array:
-    mask = np.asarray(getattr(column, "mask", np.zeros(len(column), bool)))
+def _check_cells(rows: int, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"{columns:,} columns are more than {MOST_COLUMNS:,}")
+    if rows * max(columns, 1) > LARGEST_CELLS:
+        raise ValueError(
+            f"{rows:,} rows of {columns:,} columns are more than {LARGEST_CELLS:,} cells; leave "
+            "out columns that are not needed"
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"column {name[:80]} is there {times} times; name each column once")
+
+
+def _from_csv(path: Path, text: Sequence[str]) -> pa.Table:
+    content = _content(path)
+    header = _header(content)
+    _check_cells(max(content.count(b"\n"), content.count(b"\r")), len(header))
+    _check_names(header)
+    types = dict.fromkeys(text, pa.string())
+    table = _parse_csv(content, types)
+    changed = [name for name in table.column_names if _is_not_as_written(table[name])]
+    return _parse_csv(content, types | dict.fromkeys(changed, pa.string())) if changed else table
+
+
+def _header(content: bytes) -> list[str]:
+    start = content[:LARGEST_HEADER].removeprefix(b"\xef\xbb\xbf")
+    if len(content) > LARGEST_HEADER and b"\n" not in start and b"\r" not in start:
+        raise ValueError(f"its first line is longer than {LARGEST_HEADER / 2**20:g} MiB")
+    return next(csv.reader(io.StringIO(start.decode(errors="replace"), newline="")), [])
+
+
+def _parse_csv(content: bytes, types: dict[str, pa.DataType]) -> pa.Table:
+    convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True)
+    return pv.read_csv(pa.BufferReader(content), convert_options=convert)
+
+
+def _is_not_as_written(column: pa.ChunkedArray) -> bool:
+    """Whether Arrow made times of text, or floats of whole numbers that int64 cannot hold."""
+    if pa.types.is_temporal(column.type):
+        return True
+    if not pa.types.is_float64(column.type) or column.null_count == len(column):
+        return False
+    smallest = pc.min(pc.abs(column)).as_py()
+    return smallest is not None and 2**63 <= smallest < 2**64
+
+
+def _from_parquet(path: Path, text: Sequence[str]) -> pa.Table:
+    file = pq.ParquetFile(path)
+    _check_cells(file.metadata.num_rows, file.metadata.num_columns)
+    _check_names(file.schema_arrow.names)
+    return _masked(file.read())
+
+
+def _masked(table: pa.Table) -> pa.Table:
+    """astropy keeps what is null in a column `x` in a column `x.mask` beside it."""
+    if b"table_meta_yaml" not in (table.schema.metadata or {}):
+        return table
+    columns = {name: table[name] for name in table.column_names}
+    for name in table.column_names:
+        if (mask := columns.get(f"{name}.mask")) is not None:
+            columns[name] = pc.if_else(mask, None, columns.pop(name))
+            del columns[f"{name}.mask"]
+    return pa.table({name: columns[name] for name in table.column_names if name in columns})
+
+
+def _from_fits(path: Path, text: Sequence[str]) -> pa.Table:
+    from astropy.io import fits  # a second to import, and most tables are CSV
+    from astropy.table import Table
+
+    content = _content(path)
+    with _quiet(), fits.open(io.BytesIO(content), memmap=False) as hdus:
+        hdu = _first_table(hdus)
+        _check_cells(hdu.header["NAXIS2"], hdu.header["TFIELDS"])
+        _check_names(hdu.columns.names)
+        _check_rows(hdu, len(content) - hdu.fileinfo()["datLoc"])
+        table = Table.read(hdu, character_as_bytes=True, unit_parse_strict="silent")
+        return _without_unknown(_of_astropy(table), hdu)
+
+
+def _without_unknown(table: pa.Table, hdu) -> pa.Table:
+    """A logical that is neither T nor F is null (FITS Standard 4.0, 7.3.3.2), not False."""
+    stored = hdu.data.view(np.ndarray)
+    for column in hdu.columns:
+        if column.format == "L":
+            unknown = pa.array(
+                (stored[column.name] != ord("T")) & (stored[column.name] != ord("F"))
+            )
+            place = table.column_names.index(column.name)
+            known = pc.if_else(unknown, None, table[column.name])
+            table = table.set_column(place, column.name, known)
+    return table
+
+
+def _check_rows(hdu, bytes_there: int) -> None:
+    """Refuse rows that are not there, or are not as long as their columns."""
+    if hdu.size > bytes_there:
+        raise ValueError(
+            f"damaged or cut off: its header promises {hdu.size:,} bytes of rows, and "
+            f"{bytes_there:,} are there"
+        )
+    row, columns = hdu.header["NAXIS1"], hdu.columns.dtype.itemsize
+    if row != columns:
+        raise ValueError(f"damaged: its rows have {row:,} bytes, and its columns {columns:,}")
+
+
+def _first_table(hdus):
+    from astropy.io.fits import BinTableHDU, CompImageHDU, TableHDU
+
+    for number in range(MOST_HDUS):
+        try:
+            hdu = hdus[number]  # the next header is read no sooner
+        except IndexError:
+            break
+        if isinstance(hdu, BinTableHDU | TableHDU) and not isinstance(hdu, CompImageHDU):
+            return hdu
+    raise ValueError("no HDU of it is a table")
+
+
+def _from_votable(path: Path, text: Sequence[str]) -> pa.Table:
+    from astropy.io import votable
+
+    content = _content(path)
+    _check_votable(content)
+    with _quiet():
+        document = votable.parse(io.BytesIO(content), table_number=0, verify="ignore")
+        # IDs are made for references inside the document; people know columns by their names.
+        return _of_astropy(document.get_first_table().to_table(use_names_over_ids=True))
+
+
+def _check_votable(content: bytes) -> None:
+    """Refuse what a reader of VOTable would do for a stranger: expand, fetch, allocate.
+
+    Raises:
+        ValueError: it declares an entity, keeps rows elsewhere, or claims more than it holds.
+    """
+    scan = expat.ParserCreate()
+    scan.EntityDeclHandler = _refuse_entity
+    table = _Claims(len(content))
+    scan.StartElementHandler = table.element
+    scan.Parse(content, True)
+
+
+def _refuse_entity(name: str, *_) -> None:
+    raise ValueError(f"it declares the XML entity {name[:80]}, which no table needs")
+
+
+class _Claims:
+    """What the elements of a VOTable claim of its size, held against the size of the file."""
+
+    def __init__(self, bytes_there: int):
+        self.bytes_there, self.rows, self.cells = bytes_there, VOTABLE_CHUNK, 0
+
+    def element(self, name: str, attributes: dict[str, str]) -> None:
+        kind = name.rpartition(":")[2]
+        if kind == "TABLE":
+            claimed = int(attributes.get("nrows", 0))
+            if claimed > self.bytes_there:
+                raise ValueError(f"nrows is {claimed:,}, more rows than it has bytes")
+            self.rows, self.cells = max(claimed, VOTABLE_CHUNK), 0
+        elif kind == "FIELD":
+            sizes = re.findall(r"\d+", attributes.get("arraysize", ""))
+            self.cells += math.prod(map(int, sizes))
+            _check_cells(self.rows * self.cells, 1)
+        elif kind == "STREAM" and "href" in attributes:
+            raise ValueError(f"its rows are in another file, {attributes['href'][:80]}")
+
+
+def _from_ecsv(path: Path, text: Sequence[str]) -> pa.Table:
+    from astropy.table import Table
+
+    lines = _content(path).decode().split("\n")
+    header = next((line for line in lines if not line.startswith("#")), "")
+    _check_cells(len(lines), max(header.count(mark) for mark in " ,") + 1)
+    with _quiet():
+        return _of_astropy(Table.read(lines, format="ascii.ecsv"))
+
+
+READERS: dict[str, Callable[[Path, Sequence[str]], pa.Table]] = {
+    ".csv": _from_csv,
+    ".parquet": _from_parquet,
+    ".fits": _from_fits,
+    ".fit": _from_fits,
+    ".vot": _from_votable,
+    ".xml": _from_votable,
+    ".ecsv": _from_ecsv,
+}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """astropy warns of headers and units that it can read all the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _of_astropy(table) -> pa.Table:
+    """The columns with one plain value a row; arrays and positions as objects are left out."""
+    from astropy.table import Column
+
+    columns = {name: table[name] for name in table.colnames if isinstance(table[name], Column)}
+    arrays = {name: _arrow(column) for name, column in columns.items() if column.ndim == 1}
+    return pa.table({name: array for name, array in arrays.items() if array is not None})
+
+
+def _arrow(column) -> pa.Array | None:
+    mask = np.array(np.ma.getmaskarray(column))
     values = np.ma.getdata(column)
-    if values.dtype.kind in "OU":
-        return pa.array([None if m else str(v) for v, m in zip(values, mask, strict=True)])
-    return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask, from_pandas=True)
+    if values.dtype.kind in "SUO":
+        texts = [_text(value) for value in values]
+        if any(text is None for text, masked in zip(texts, mask, strict=True) if not masked):
+            return None
+        return pa.array(texts, pa.string(), mask=mask)
+    if values.dtype.kind not in "biuf":
+        return None
+    return pa.array(values.astype(values.dtype.newbyteorder("=")), mask=mask)
+
+
+def _text(value) -> str | None:
+    """A cell of text; None where it is none."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return str(value) if isinstance(value, str) else None
+
+
+def _alike(table: pa.Table) -> pa.Table:
+    """The same types and nulls, whatever format the columns were read from."""
+    return pa.table({name: _plain(table[name]) for name in table.column_names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    kind = column.type
+    if pa.types.is_integer(kind):
+        too_long = pa.types.is_uint64(kind) and (pc.max(column).as_py() or 0) >= 2**63
+        return column if too_long else pc.cast(column, pa.int64())
+    if pa.types.is_floating(kind):
+        if kind != pa.float64():
+            # 309.3204 of four bytes is meant as 309.3204, and that is what CSV has of it.
+            column = pc.cast(pc.cast(pc.cast(column, pa.float32()), pa.string()), pa.float64())
+        return pc.if_else(pc.is_nan(column), None, column)
+    if pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_string(kind):
+        column = pc.utf8_rtrim(pc.cast(column, pa.string()), " \0")  # padded to one length
+        return pc.if_else(pc.equal(column, ""), None, column)
+    return column
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

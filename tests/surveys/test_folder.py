@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 from pydantic import ValidationError
@@ -129,14 +130,16 @@ def test_kept_ids_that_a_float_cannot_hold_become_text(folder):
     assert [row["n"] for row in rows] == [3, 4]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "fits", "vot"])
+@pytest.mark.parametrize("kind", ["parquet", "fits", "vot", "ecsv"])
 def test_every_kind_of_table_gives_the_rows_of_the_csv(folder, kind):
     frame = pd.read_csv(folder / "labels.csv")
     path = folder / f"labels.{kind}"
     if kind == "parquet":
         frame.to_parquet(path)
     else:
-        Table.from_pandas(frame).write(path, format={"vot": "votable"}.get(kind, kind))
+        Table.from_pandas(frame).write(
+            path, format={"vot": "votable", "ecsv": "ascii.ecsv"}.get(kind, kind)
+        )
     settings = {
         "ra_column": "ra",
         "dec_column": "dec",
@@ -207,7 +210,7 @@ def test_a_value_that_matches_no_row_is_answered_with_those_there_are(folder):
 def test_an_empty_folder_is_named_with_what_is_valid(tmp_path):
     message = refusal(FolderSurvey(name="mine", path=tmp_path))
     assert f"there is no image in {tmp_path}" in message
-    assert ".jpg, .jpeg, .png" in message
+    assert ".jpg, .jpeg, .png, .fits" in message
 
 
 def test_a_table_none_of_whose_images_is_there(folder):
@@ -257,7 +260,7 @@ def test_what_is_no_table_is_refused_with_the_kinds_that_are(folder, name):
         (folder / name).write_text("once upon a time\n")
     message = refusal(listed(folder, table=name))
     assert f'survey "mine": table = "{folder / name}"' in message
-    assert "CSV (.csv, .csv.gz), Parquet (.parquet), FITS" in message
+    assert "CSV (.csv), Parquet (.parquet), FITS (.fits, .fit), VOTable (.vot, .xml)" in message
 
 
 @pytest.mark.parametrize(
@@ -268,6 +271,7 @@ def test_what_is_no_table_is_refused_with_the_kinds_that_are(folder, name):
         ({"table": None}, r"columns are named \(objid\) but no table"),
         ({"captions": {"merger": "merger"}}, "no caption_column"),
         ({"keep": ["split"]}, "split is a column that ingest fills itself"),
+        ({"keep": ["north_deg"]}, "north_deg is a column that ingest fills itself"),
         ({"keep": ["failure"]}, "failure is a column that ingest fills itself"),
         ({"name": ".mine"}, "should match pattern"),
         ({"colour": "blue"}, "Extra inputs are not permitted"),
@@ -276,6 +280,82 @@ def test_what_is_no_table_is_refused_with_the_kinds_that_are(folder, name):
 def test_settings_that_contradict_each_other_are_refused(folder, settings, message):
     with pytest.raises(ValidationError, match=message):
         listed(folder, **settings)
+
+
+def frame(band: str, seed: int = 1, **cards) -> fits.PrimaryHDU:
+    """32 x 32 px of noise with a star, half a degree from the pole of the sky, in one band."""
+    light = np.random.default_rng(seed).normal(0.1, 0.02, (32, 32)).astype("f4")
+    light[14:18, 14:18] += {"g": 1, "r": 2, "i": 3}[band]
+    at = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 89.5}
+    at |= {"CRPIX1": 16.5, "CRPIX2": 16.5, "CD1_1": -1e-4, "CD2_2": 1e-4, "FILTER": band}
+    return fits.PrimaryHDU(light, fits.Header(list((at | cards).items())))
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """One file a band of galaxies a and b, of which b lacks one."""
+    for name in ("g/a", "r/a", "i/a", "g/b", "i/b"):
+        path = tmp_path / "bands" / f"{name}.fits"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame(name[0]).writeto(path)
+    (tmp_path / "bands/g/notes.txt").write_text("not an image")
+    return tmp_path
+
+
+PER_BAND = {"file_per_band": "{band}/{id}.fits", "bands": ["i", "r", "g"]}
+
+
+def test_one_file_a_band_is_one_row_an_object(frames):
+    survey = FolderSurvey(name="mine", path=frames, images="bands", fits=PER_BAND)
+    survey.validate()
+    first, second = survey.rows(0, 5)
+    assert (first["object_id"], first["bands"], first["north_deg"]) == ("a", "i,r,g", 0)
+    assert (first["ra"], first["dec"]) == pytest.approx((10, 89.5), abs=1e-6)
+    assert first["pixscale_arcsec"] == pytest.approx(0.36, rel=1e-4)
+    assert second == {
+        "object_id": "b", "failure": f"no file r/b.fits in {frames / 'bands'}", "crop": 1.0,
+        "pixscale_arcsec": None,
+    }  # fmt: skip
+    before = survey.fingerprint()
+    with open(frames / "bands/r/a.fits", "ab") as file:
+        file.write(b" ")
+    assert survey.fingerprint() != before
+
+
+def test_a_table_names_the_files_of_bands_by_its_ids(frames):
+    (frames / "labels.csv").write_text("id,ra,dec,px\na,,,0.5\nb,20,1,\n")
+    columns = {"id_column": "id", "ra_column": "ra", "dec_column": "dec", "pixscale_column": "px"}
+    survey = FolderSurvey(
+        name="mine", path=frames, images="bands", table="labels.csv", fits=PER_BAND, **columns
+    )
+    survey.validate()
+    first, second = survey.rows(0, 2)
+    # What the table knows goes before what the header says.
+    assert (first["ra"], first["pixscale_arcsec"]) == (pytest.approx(10), 0.5)
+    assert (second["ra"], second["failure"]) == (20, f"no file r/b.fits in {frames / 'bands'}")
+    (frames / "labels.csv").write_text("id,ra,dec,px\n../a,,,\n")
+    assert "id ../a in row 1 is outside" in refusal(survey)
+    with pytest.raises(ValidationError, match="needs id_column, to name files by"):
+        FolderSurvey(name="mine", path=frames, table="labels.csv", fits=PER_BAND)
+
+
+def test_a_folder_without_a_file_of_any_band_says_what_names_are_looked_for(frames):
+    named = PER_BAND | {"file_per_band": "{id}_{band}.fits"}
+    message = refusal(FolderSurvey(name="mine", path=frames, images="bands", fits=named))
+    assert "images are {id}_{band}.fits files" in message
+
+
+def test_fits_and_jpeg_may_lie_in_one_folder(folder):
+    for name in ("x.fits", "y.fits.gz", "z.v2.FIT"):
+        frame("r").writeto(folder / "images" / name)
+    (folder / "images/w.fits").write_bytes(b"<html>404</html>")
+    survey = FolderSurvey(name="mine", path=folder, fits={"bands": ["r"]})
+    survey.validate()
+    rows = {row["object_id"]: row for row in survey.rows(0, 10)}
+    assert list(rows) == ["a", "b", "c", "w", "x", "y", "z.v2"]
+    assert rows["x"]["image"] == rows["y"]["image"] == rows["z.v2"]["image"]
+    assert rows["w"]["failure"] == "not FITS"
+    assert "bands" not in rows["a"]
 
 
 def test_published_objects_come_as_known(folder):
@@ -359,3 +439,26 @@ def test_the_real_galaxy_zoo_1_galaxies(real_data):
     captions = pd.Series([row["caption"] for row in rows]).value_counts().to_dict()
     assert captions == {"sdss, smooth": 1400, "sdss, edge-on galaxy": 289, "sdss, merger": 39}
     assert all((real_data / f"gz1_objid/images/{row['object_id']}.jpg").exists() for row in rows)
+
+
+def test_the_real_fits_images(real_data):
+    """Judged by eye too: what is read are galaxies, what is refused shows none."""
+    survey = FolderSurvey(name="fits", path=real_data / "fits_real")
+    survey.validate()
+    rows = {row["object_id"]: row for row in survey.rows(0, 20)}
+    failures = {name: row["failure"] for name, row in rows.items() if "failure" in row}
+    assert len(rows) == 10
+    assert failures.pop("decals_grz_example_bad_pix").startswith("79% of the image is without data")
+    assert failures.pop("decals_grz_example_incomplete") == (
+        "truncated: its header promises 2,157,312 bytes of data, and 1,386,164 are there"
+    )
+    assert all("its bands are r, neither i, r, g nor z, r, g" in text for text in failures.values())
+    shown = rows["decals_grz_bcnn_a"]
+    assert (shown["bands"], shown["missing_pixels"], shown["north_deg"]) == ("z,r,g", 0, 0)
+    assert shown["pixscale_arcsec"] == pytest.approx(0.262, rel=1e-6)  # Legacy Surveys' pixel
+    grey = FolderSurvey(name="fits", path=real_data / "fits_real", fits={"bands": ["r"]})
+    tilted = {row["object_id"]: row for row in grey.rows(0, 20)}["sdss_r_n3073rss_small"]
+    assert tilted["pixscale_arcsec"] == pytest.approx(0.396, rel=1e-4)
+    # NGC 3073 lies at 10 00 52.1 +55 37 08 (J2000), beside the middle of the cutout
+    here = SkyCoord(tilted["ra"], tilted["dec"], unit="deg")
+    assert here.separation(SkyCoord("10h00m52.1s +55d37m08s")).arcsec < 20

@@ -5,17 +5,15 @@ import io
 import numpy as np
 from PIL import Image
 
-from discovery.morphology.stretch import to_picture
+from discovery.morphology.stretch import BAND_WEIGHT, to_picture
 
 DELIVERED_PIXELS = 128
 JPEG_QUALITY = 95
-# Red, green, blue are i, r, g times these, set together with the constants of the stretch.
-BAND_WEIGHT = (0.84, 1.0, 1.5)
 
 
 def lupton_rgb(frame: np.ndarray) -> np.ndarray:
     """RGB, (n, n, 3) float in [0, 1], of a (3, n, n) frame in g, r, i (nmgy per pixel)."""
-    weight = np.asarray(BAND_WEIGHT, np.float32)[:, None, None]
+    weight = np.array([BAND_WEIGHT[band] for band in "irg"], np.float32)[:, None, None]
     return np.moveaxis(to_picture(frame[::-1] * weight), 0, -1)
 
 
