@@ -26,6 +26,7 @@ class Column:
     null: bool = True
     decimals: int | None = None  # digits to show after the point
     limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
 
 
 def _key(name, dtype, ucd, description, **more):
@@ -86,6 +87,15 @@ COLUMNS = (
            "Separation from the known object", unit="arcsec", decimals=3, limits=(0, np.inf)),
     Column("found_by", "str", "meta.code", "Searches that found the object, joined by +"),
     _key("image_sha256", "str", "meta.checksum", "SHA-256 of the image as delivered"),
+    Column("n_votes", "int32", "meta.number", "Grades given by the people who vetted it",
+           limits=(0, np.inf)),
+    Column("n_positive_votes", "int32", "meta.number", "Those of them that say it is of the quarry",
+           limits=(0, np.inf)),
+    Column("grade", "str", "meta.code.qual", "A sure, B probable, C possible, X not of the quarry",
+           choices=("A", "B", "C", "X")),
+    Column("contaminant", "str", "meta.code.class", "What it is, where it is not of the quarry"),
+    Column("sampling_weight", "float32", "stat.weight",
+           "Objects it stands for: inverse of its chance to be sampled", limits=(1, np.inf)),
     Column("note", "str", "meta.note", "Remark"),
 )  # fmt: skip
 
@@ -216,6 +226,10 @@ def _check_values(column, data, null):
         outside = ~null & ~((data >= low) & (data <= high))
         if outside.any():
             _refuse(column, _first(outside), data[_first(outside)], f"{low} to {high}")
+    if column.choices:
+        other = ~null & ~np.isin(data, column.choices)
+        if other.any():
+            _refuse(column, _first(other), data[_first(other)], ", ".join(column.choices))
 
 
 def _check_rows(table):
@@ -228,6 +242,13 @@ def _check_rows(table):
     lonely = np.ma.getmaskarray(table["ra"]) != np.ma.getmaskarray(table["dec"])
     if lonely.any():
         raise CatalogError(f"row {_first(lonely)} has ra or dec alone; valid: both or neither")
+    if {"n_votes", "n_positive_votes"} <= set(table.colnames):
+        cast, positive = (table[name].filled(0) for name in ("n_votes", "n_positive_votes"))
+        if (positive > cast).any():
+            row = _first(positive > cast)
+            raise CatalogError(
+                f"row {row} has {positive[row]} positive votes of {cast[row]}; valid: at most all"
+            )
 
 
 def _check_names(names):

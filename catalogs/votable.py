@@ -49,8 +49,13 @@ def _datatype(column):
     return _text_type(column.filled("").tolist())
 
 
-def _field(document, column, datatype, packed):
-    width = {"arraysize": str(packed.shape[1] // BYTES[datatype])} if datatype in BYTES else {}
+def datatypes_of(table) -> dict[str, str]:
+    """The VOTable datatype of every column."""
+    return {name: _datatype(table[name]) for name in table.colnames}
+
+
+def _field(document, column, datatype, width):
+    arraysize = {"arraysize": width} if datatype in BYTES else {}
     shown = {"precision": column.format[1:-1]} if column.format else {}
     unit = None if column.unit is None else column.unit.to_string("vounit")
     ref = "icrs" if column.name in POSITIONS else None
@@ -62,7 +67,7 @@ def _field(document, column, datatype, packed):
         unit=unit,
         ucd=column.meta["ucd"],
         ref=ref,
-        **width,
+        **arraysize,
         **shown,
     )
     field.description = column.description
@@ -84,8 +89,8 @@ def _state(document, resource, item):
     resource.params.append(param)
 
 
-def _document(table, packed, datatypes, provenance, version):
-    """The document without its rows."""
+def document_of(table, provenance, datatypes, widths, version=VERSION) -> bytes:
+    """The document without its rows; `widths` are the arraysizes of the texts."""
     document = tree.VOTableFile(version=version)
     resource = tree.Resource(type="results")
     document.resources.append(resource)
@@ -96,9 +101,11 @@ def _document(table, packed, datatypes, provenance, version):
     content = tree.TableElement(document, name="candidates", nrows=len(table))
     resource.tables.append(content)
     for name in table.colnames:
-        field = _field(document, table[name], datatypes[name], packed[name])
+        field = _field(document, table[name], datatypes[name], widths.get(name, "*"))
         content.fields.append(field)
-    return document
+    buffer = io.BytesIO()
+    document.to_xml(buffer)
+    return DESCRIPTION.sub(rb"<DESCRIPTION>\1</DESCRIPTION>", buffer.getvalue())
 
 
 def _stream(table, packed):
@@ -118,14 +125,17 @@ def write_votable(table: Table, provenance: Provenance, path, version: str = VER
     """
     if version not in VERSIONS:
         raise CatalogError(f"VOTable version {version!r}; valid: {', '.join(VERSIONS)}")
-    datatypes = {name: _datatype(table[name]) for name in table.colnames}
+    datatypes = datatypes_of(table)
     packed = {}
     for name, datatype in datatypes.items():
         encoding = ENCODING.get(datatype)
         packed[name] = pack(table[name], lambda v, e=encoding: v.encode(e), b"\0")
-    buffer = io.BytesIO()
-    _document(table, packed, datatypes, provenance, version).to_xml(buffer)
-    document = DESCRIPTION.sub(rb"<DESCRIPTION>\1</DESCRIPTION>", buffer.getvalue())
+    widths = {
+        name: str(packed[name].shape[1] // BYTES[datatype])
+        for name, datatype in datatypes.items()
+        if datatype in BYTES
+    }
+    document = document_of(table, provenance, datatypes, widths, version)
     head, end, tail = document.partition(b"</TABLE>")
     return write_bytes(path, head + _stream(table, packed) + end + tail)
 
@@ -140,18 +150,30 @@ def _parse(path):
     if not found:
         raise CatalogError(f"{path}: not a VOTable of ours; read it with astropy.io.votable")
     rest = content[: found.start()] + content[found.end() :]
+    return parse_document(rest, path), base64.b64decode(found[1])
+
+
+def parse_document(content: bytes, path):
+    """The VOTable without rows that `document_of` gave."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", exceptions.VOWarning)
-            return parse(io.BytesIO(rest)), base64.b64decode(found[1])
+            return parse(io.BytesIO(content))
     except (exceptions.VOTableSpecError, ValueError, OSError, IndexError) as error:
         raise CatalogError(f"{path}: not a whole VOTable ({error})") from error
 
 
-def _columns(fields):
+def provenance_of(resource) -> Provenance:
+    """What `document_of` was told."""
+    values = {item.name: item.value for item in [*resource.infos, *resource.params]}
+    return from_items(values, lambda f: f.name)
+
+
+def columns_of(fields):
     """(Column, kind, bytes of width, encoding) of every field."""
     for field in fields:
-        width = BYTES.get(field.datatype, 1) * int(field.arraysize or 1)
+        size = field.arraysize
+        width = BYTES.get(field.datatype, 1) * (1 if size in (None, "*") else int(size))
         column = Column(
             field.name,
             KINDS[field.datatype],
@@ -174,7 +196,7 @@ def read_votable(path) -> Table:
     """
     document, data = _parse(path)
     resource = document.resources[0]
-    columns = list(_columns(resource.tables[0].fields))
+    columns = list(columns_of(resource.tables[0].fields))
     flags = [(FLAGS, np.uint8, ((len(columns) + 7) // 8,))]
     dtype = np.dtype(flags + [(c.name, field_dtype(what, size)) for c, what, size, _ in columns])
     if len(data) != dtype.itemsize * resource.tables[0].nrows:
@@ -184,6 +206,5 @@ def read_votable(path) -> Table:
     for i, (column, what, _, encoding) in enumerate(columns):
         values = raw[column.name]
         table[column.name] = unpack(column, what, values, masks[:, i], _decoder(encoding))
-    values = {item.name: item.value for item in [*resource.infos, *resource.params]}
-    table.meta["provenance"] = from_items(values, lambda f: f.name)
+    table.meta["provenance"] = provenance_of(resource)
     return table
