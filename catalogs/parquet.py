@@ -38,6 +38,6 @@ def read_parquet(path) -> Table:
     if header is None:
         raise CatalogError(f"{path}: no VOParquet, not one of our releases")
     resource = parse_document(header, path).resources[0]
-    table = from_arrow(rows, [column for column, *_ in columns_of(resource.tables[0].fields)])
+    table = from_arrow(rows, list(columns_of(resource.tables[0].fields, path)))
     table.meta["provenance"] = provenance_of(resource)
     return table
