@@ -6,7 +6,7 @@ from catalogs.ecsv import read_ecsv, write_ecsv
 from catalogs.errors import CatalogError
 from catalogs.fits import read_fits, write_fits
 from catalogs.moc import read_moc, selection_area, write_moc
-from catalogs.mrt import write_mrt
+from catalogs.mrt import read_mrt, write_mrt
 from catalogs.names import designation
 from catalogs.parquet import read_parquet, write_parquet
 from catalogs.provenance import Provenance
@@ -25,6 +25,7 @@ __all__ = [
     "read_ecsv",
     "read_fits",
     "read_moc",
+    "read_mrt",
     "read_parquet",
     "read_votable",
     "selection_area",

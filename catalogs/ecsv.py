@@ -1,24 +1,32 @@
-"""ECSV (astropy's APE 6): CSV below a header of comment lines that keeps units and metadata."""
+"""ECSV: CSV below a header of comment lines that keeps units, descriptions and provenance.
 
-import io
+Astropy's Enhanced Character-Separated Values, version 1.0 (APE 6), which TOPCAT and STILTS read
+too: plain CSV has no place for a unit. An empty text is "" and a null is nothing between commas.
+A text that a spreadsheet would take for a formula has a ' before it.
+"""
+
 import re
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import yaml
 from astropy.table import Table
 
-from catalogs.arrow import TYPES, from_arrow, to_arrow
-from catalogs.atomic import write_bytes
+from catalogs.arrow import TYPES, from_arrow, parts
+from catalogs.atomic import writing
 from catalogs.columns import Column
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance, from_items, items
+from catalogs.reading import read_bytes
 from catalogs.rows import kind
 
-KINDS = {"string": "str"}
-# A spreadsheet takes a cell that begins like this for a formula; ' makes it text.
+# ' itself is among them, so that taking one ' away always gives back the text.
 FORMULA, QUOTED = "^([=+@'＝＋－＠-])", "^'"
+QUOTING = "a ' before = + - @ or ' at the start of a text is not part of it"
+HEADER = re.compile(rb"# %ECSV 1\.0\n# ---\n((?:# .*\n)+)")
+LONGEST_HEADER = 4 * 2**20  # bytes; YAML is slow to read
 
 
 def _declaration(column):
@@ -36,60 +44,68 @@ def _header(table, provenance):
         "delimiter": ",",
         "datatype": [_declaration(column) for column in table.itercols()],
         "meta": {
-            "text": "a ' before one of = + - @ ' at the start of a text is not part of it",
+            "text": QUOTING,
+            "rows": len(table),
             "provenance": {item.name: item.value for item in items(provenance)},
         },
     }
-    text = yaml.safe_dump(said, sort_keys=False, width=95)
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=95)
     lines = ["%ECSV 1.0", "---", *text.splitlines()]
     return "".join(f"# {line}\n" for line in lines) + ",".join(table.colnames) + "\n"
 
 
+def _cell(values):
+    """What stands between the commas."""
+    if values.type == TYPES["str"]:
+        return pc.replace_substring_regex(values, FORMULA, r"'\1")
+    return pc.if_else(values, "True", "False") if values.type == TYPES["bool"] else values
+
+
 def _cells(rows):
-    for i, field in enumerate(rows.schema):
-        values = rows[field.name]
-        if field.type == TYPES["str"]:
-            values = pa.compute.replace_substring_regex(values, FORMULA, r"'\1")
-        elif field.type == TYPES["bool"]:
-            values = pa.compute.if_else(values, "True", "False")
-        rows = rows.set_column(i, field.name, values)
-    return rows
+    return pa.table([_cell(column) for column in rows.columns], rows.column_names)
 
 
 def write_ecsv(table: Table, provenance: Provenance, path) -> Path:
     """Write a table from `conform` and its provenance; the same input gives the same bytes."""
-    buffer = io.BytesIO(_header(table, provenance).encode())
-    buffer.seek(0, io.SEEK_END)
-    options = pa.csv.WriteOptions(include_header=False)
-    pa.csv.write_csv(_cells(to_arrow(table)), buffer, options)
-    return write_bytes(path, buffer.getvalue())
+    with writing(path) as file:
+        file.write(_header(table, provenance).encode())
+        for rows in parts(table):
+            pa.csv.write_csv(_cells(rows), file, pa.csv.WriteOptions(include_header=False))
+    return Path(path)
+
+
+class _Loader(yaml.SafeLoader):
+    """Without aliases, by which a small header grows without end."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, which no header of ours has")
+        return super().compose_node(parent, index)
 
 
 def _split(path):
-    content = Path(path).read_bytes()
-    found = re.match(rb"# %ECSV 1\.0\n(?:# .*\n)+", content)
-    if not found:
-        raise CatalogError(f"{path}: not an ECSV file")
-    return yaml.safe_load(found[0].decode().replace("\n# ", "\n")[2:]), content[found.end() :]
+    """What the header says, and the CSV below it."""
+    content = read_bytes(path)
+    found = HEADER.match(content)
+    if not found or len(found[1]) > LONGEST_HEADER:
+        raise CatalogError(f"{path}: no ECSV header of ours; read it with astropy.table")
+    text = re.sub(r"^# ", "", found[1].decode(), flags=re.MULTILINE)
+    return yaml.load(text, _Loader), memoryview(content)[found.end() :]
 
 
-def read_ecsv(path) -> Table:
-    """The table with its metadata; `table.meta["provenance"]` is its Provenance.
-
-    Raises CatalogError for a file that is damaged or is not a release of ours.
-    """
-    said, body = _split(path)
-    columns = [
-        Column(
+def _columns(said):
+    for c in said["datatype"]:
+        yield Column(
             c["name"],
-            KINDS.get(c["datatype"], c["datatype"]),
+            {"string": "str"}.get(c["datatype"], c["datatype"]),
             c["meta"]["ucd"],
             c["description"],
             unit=c.get("unit"),
             decimals=int(c["format"][1:-1]) if "format" in c else None,
         )
-        for c in said["datatype"]
-    ]
+
+
+def _rows(body, columns):
     convert = pa.csv.ConvertOptions(
         column_types={c.name: TYPES[c.dtype] for c in columns},
         null_values=[""],
@@ -98,11 +114,29 @@ def read_ecsv(path) -> Table:
         true_values=["True"],
         false_values=["False"],
     )
-    rows = pa.csv.read_csv(io.BytesIO(body), convert_options=convert)
-    for i, field in enumerate(rows.schema):
-        if field.type == TYPES["str"]:
-            plain = pa.compute.replace_substring_regex(rows[field.name], QUOTED, "")
-            rows = rows.set_column(i, field.name, plain)
-    table = from_arrow(rows, columns)
-    table.meta["provenance"] = from_items(said["meta"]["provenance"], lambda f: f.name)
+    rows = pa.csv.read_csv(pa.BufferReader(body), convert_options=convert)
+    texts = {c.name for c in columns if c.dtype == "str"}
+    cells = [
+        pc.replace_substring_regex(rows[name], QUOTED, "") if name in texts else rows[name]
+        for name in rows.column_names
+    ]
+    return pa.table(cells, rows.column_names)
+
+
+def read_ecsv(path) -> Table:
+    """The table with its metadata; `table.meta["provenance"]` is its Provenance.
+
+    Raises CatalogError for a file that is damaged or is not a release of ours.
+    """
+    try:
+        said, body = _split(path)
+        columns, count = list(_columns(said)), said["meta"]["rows"]
+        table = from_arrow(_rows(body, columns), columns, path)
+        table.meta["provenance"] = from_items(said["meta"]["provenance"], lambda f: f.name)
+    except CatalogError:
+        raise
+    except (KeyError, TypeError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise CatalogError(f"{path}: not a whole ECSV table of ours ({error!r})") from error
+    if len(table) != count:
+        raise CatalogError(f"{path}: has {len(table)} rows of {count}; fetch the file again")
     return table

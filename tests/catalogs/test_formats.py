@@ -1,4 +1,4 @@
-"""FITS and VOTable: what is written reads back equal, here and in other people's readers."""
+"""Every format of a table: what is written reads back equal, here and in other people's readers."""
 
 import shutil
 import subprocess
@@ -11,14 +11,26 @@ from astropy.table import Table
 from catalogs import (
     CatalogError,
     conform,
+    read_ecsv,
     read_fits,
+    read_mrt,
+    read_parquet,
     read_votable,
+    write_ecsv,
     write_fits,
+    write_mrt,
+    write_parquet,
     write_votable,
 )
 from tests.catalogs.catalogue_samples import hostile, provenance, table
 
-FORMATS = {"fits": (write_fits, read_fits), "vot": (write_votable, read_votable)}
+FORMATS = {
+    "fits": (write_fits, read_fits),
+    "vot": (write_votable, read_votable),
+    "ecsv": (write_ecsv, read_ecsv),
+    "parquet": (write_parquet, read_parquet),
+    "dat": (lambda *given: write_mrt(*given)[0], read_mrt),
+}
 every_format = pytest.mark.parametrize("form", FORMATS)
 
 
