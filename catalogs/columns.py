@@ -112,13 +112,15 @@ def _refuse(column, row, value, valid):
 
 def _plain(values):
     """(N,) array and (N,) mask of nulls from a pandas or astropy column."""
-    if isinstance(values, pd.Series):
-        null = values.isna().to_numpy(dtype=bool)
-        own_dtype = isinstance(values.dtype, np.dtype)
-        return values.to_numpy() if own_dtype else values.to_numpy(dtype=object), null
-    data = np.ma.asarray(values)
-    null = np.ma.getmaskarray(data) | pd.isna(data.data)
-    return data.data, null
+    if not isinstance(values, pd.Series):
+        data = np.ma.asarray(values)
+        return data.data, np.ma.getmaskarray(data) | pd.isna(data.data)
+    null = values.isna().to_numpy(dtype=bool)
+    if isinstance(values.dtype, np.dtype):
+        return values.to_numpy(), null
+    if values.dtype.kind in "iub":  # nullable: Int64 is more than a float holds
+        return values.to_numpy(dtype=values.dtype.numpy_dtype, na_value=0), null
+    return values.to_numpy(dtype=object), null
 
 
 def _first(flags):
@@ -128,17 +130,17 @@ def _first(flags):
 def _integers(column, values, null, dtype):
     info = np.iinfo(dtype)
     valid = f"a whole number from {info.min + 1} to {info.max}"
-    out = np.zeros(len(values), dtype=dtype)
-    for i in np.flatnonzero(~null):
-        value = values[i]
-        whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-        # pandas turns a column of integers with gaps into floats
-        if not whole and not (isinstance(value, float | np.floating) and value.is_integer()):
-            _refuse(column, i, value, valid)
-        if not info.min < value <= info.max:  # the minimum stands for null in FITS
-            _refuse(column, i, value, valid)
-        out[i] = int(value)
-    return out
+    if values.dtype.kind not in "iuf":
+        for i in np.flatnonzero(~null):
+            whole = isinstance(values[i], Integral) and not isinstance(values[i], bool | np.bool_)
+            if not whole and not (isinstance(values[i], float) and values[i].is_integer()):
+                _refuse(column, i, values[i], valid)
+    # the minimum stands for null in FITS; pandas turns integers with gaps into floats
+    known = np.where(null, 0, values)
+    bad = ~((known > info.min) & (known <= info.max) & (known % 1 == 0))
+    if bad.any():
+        _refuse(column, _first(bad), values[_first(bad)], valid)
+    return known.astype(dtype)
 
 
 def _floats(column, values, null, dtype):
@@ -157,26 +159,23 @@ def _floats(column, values, null, dtype):
 
 
 def _booleans(column, values, null):
-    out = np.zeros(len(values), dtype=bool)
-    for i in np.flatnonzero(~null):
-        if not isinstance(values[i], bool | np.bool_):
-            _refuse(column, i, values[i], "True or False")
-        out[i] = values[i]
-    return out
+    if values.dtype.kind != "b":
+        for i in np.flatnonzero(~null):
+            if not isinstance(values[i], bool | np.bool_):
+                _refuse(column, i, values[i], "True or False")
+    return np.where(null, False, values).astype(bool)
 
 
 def _strings(column, values, null):
     """Text without trailing spaces, which FITS does not keep."""
-    out = []
-    for i, value in enumerate(values):
-        if null[i]:
-            value = ""
-        elif not isinstance(value, str):
-            _refuse(column, i, value, "text")
-        elif UNWRITABLE.search(value):
-            _refuse(column, i, value, "text without control characters")
-        out.append(value.rstrip(" "))
-    return np.array(out, dtype=str) if out else np.empty(0, dtype="U1")
+    texts = np.where(null, "", values.astype(object)).tolist()
+    for row in [i for i, text in enumerate(texts) if not isinstance(text, str)][:1]:
+        _refuse(column, row, texts[row], "text")
+    if UNWRITABLE.search("".join(texts)):
+        row = next(i for i, text in enumerate(texts) if UNWRITABLE.search(text))
+        _refuse(column, row, texts[row], "text without control characters")
+    data = np.array(texts, dtype=str) if texts else np.empty(0, dtype="U1")
+    return np.strings.rstrip(data, " ") if any(t.endswith(" ") for t in texts) else data
 
 
 def _as_int64(value):

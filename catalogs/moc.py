@@ -3,12 +3,15 @@
 import io
 from pathlib import Path
 
+import numpy as np
+from astropy.coordinates import Latitude, Longitude
 from astropy.io import fits
 from astropy.table import Table
 
 from catalogs.atomic import write_bytes
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance
+from catalogs.reading import read_bytes
 
 
 def selection_area(ra, dec, order: int = 6) -> str:
@@ -17,16 +20,14 @@ def selection_area(ra, dec, order: int = 6) -> str:
     `ra` and `dec` are ICRS degrees, (N,); a row with a NaN has no position. A cell of order 6 is
     0.92 deg wide, each order more halves that.
     """
-    import numpy as np
-    from astropy import units as u
-    from astropy.coordinates import Latitude, Longitude
-    from mocpy import MOC
+    from mocpy import MOC  # takes seconds to import
 
     ra, dec = np.asarray(ra, float), np.asarray(dec, float)
     known = ~(np.isnan(ra) | np.isnan(dec))
     if not known.any():
         raise CatalogError("no row has a position; valid: ra and dec in degrees")
-    moc = MOC.from_lonlat(Longitude(ra[known] * u.deg), Latitude(dec[known] * u.deg), order)
+    longitude, latitude = Longitude(ra[known], "deg"), Latitude(dec[known], "deg")
+    moc = MOC.from_lonlat(longitude, latitude, max_norder=order)
     return " ".join(moc.to_string().split())
 
 
@@ -45,7 +46,11 @@ def write_moc(table: Table, provenance: Provenance, path) -> Path:
 
 
 def read_moc(path) -> str:
-    """The MOC ASCII of a FITS MOC."""
+    """The MOC ASCII of a FITS MOC; CatalogError for a file that is none."""
     from mocpy import MOC
 
-    return " ".join(MOC.load(path, format="fits").to_string().split())
+    read_bytes(path)  # says what is wrong with a path
+    try:
+        return " ".join(MOC.load(str(path), format="fits").to_string().split())
+    except (OSError, ValueError) as error:
+        raise CatalogError(f"{path}: not a whole FITS MOC ({error})") from error
