@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from catalogs import Provenance, conform
-from catalogs import ecsv, fits, moc, mrt, parquet, regions, votable  # noqa: I001 (by format)
+from catalogs import Provenance, conform, ecsv, fits, moc, mrt, parquet, regions, votable
 
 FORMATS = {
     "FITS": ("fits", fits.write_fits, fits.read_fits),

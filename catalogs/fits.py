@@ -20,7 +20,7 @@ from catalogs.atomic import writing
 from catalogs.columns import Column
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance, from_items, items
-from catalogs.reading import check_memory
+from catalogs.reading import check_memory, read_bytes
 from catalogs.rows import (
     TextForm,
     field_dtype,
@@ -140,6 +140,8 @@ def _open(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
+            if not read_bytes(path).startswith(b"SIMPLE"):  # astropy would unpack a gzip bomb
+                raise ValueError("no plain FITS file")
             with fits.open(path, checksum=True, memmap=False) as hdus:
                 if not isinstance(hdus[TABLE], fits.BinTableHDU):
                     raise ValueError("HDU 1 is no binary table")
