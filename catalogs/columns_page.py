@@ -13,8 +13,8 @@ INTRODUCTION = """\
 
 Made from `catalogs/columns.py` and `catalogs/provenance.py` by
 `python -m catalogs.columns_page > docs/columns.md`; every writer takes its units, UCDs and
-descriptions from the same place. What is not known is null, never a number such as -99. Columns that
-are not required are left out where a search has nothing to put there.
+descriptions from the same place. What is not known is null, never a number such as -99. Columns
+that are not required are left out where a search has nothing to put there.
 
 Types: `id` is int64 where every identifier is an integer and text otherwise, never a float.
 How each format holds a null and what it cannot tell apart is in

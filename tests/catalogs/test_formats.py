@@ -282,8 +282,8 @@ def test_astropy_reads_the_same_mrt_by_its_readme(tmp_path):
         assert got.description == want.description
         assert got.unit == want.unit
         if want.dtype.kind == "f":
-            np.testing.assert_array_equal(got.filled(np.nan) if hasattr(got, "filled") else got,
-                                          np.array([float(str(v)) for v in want.filled(np.nan)]))  # fmt: skip
+            spelt = [float(str(value)) for value in want.filled(np.nan)]
+            np.testing.assert_array_equal(np.ma.filled(got, np.nan), spelt)
         elif want.dtype.kind == "i":
             assert got.tolist() == want.tolist()
     assert read["known_name"][2] == r"H\u03b1 ring \\ na\xefve \U0001f30c"
