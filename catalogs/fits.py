@@ -135,20 +135,30 @@ def write_fits(table: Table, provenance: Provenance, path) -> Path:
     return Path(path)
 
 
+def _check_size(path):
+    """ValueError for what would make astropy unpack or reserve more than the file is long."""
+    content = read_bytes(path)
+    if not content.startswith(b"SIMPLE"):
+        raise ValueError("no plain FITS file")
+    header = fits.getheader(path, TABLE)
+    size = header["NAXIS1"] * header["NAXIS2"]
+    if not 0 <= size <= len(content):
+        raise ValueError(f"NAXIS1 and NAXIS2 make {size:,} bytes, the file has {len(content):,}")
+
+
 def _open(path):
     """Header and bytes of the table, checksums verified."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
-            if not read_bytes(path).startswith(b"SIMPLE"):  # astropy would unpack a gzip bomb
-                raise ValueError("no plain FITS file")
+            _check_size(path)
             with fits.open(path, checksum=True, memmap=False) as hdus:
                 if not isinstance(hdus[TABLE], fits.BinTableHDU):
                     raise ValueError("HDU 1 is no binary table")
                 start = hdus[TABLE].fileinfo()["datLoc"]
                 header = hdus[TABLE].header
                 hdus[TABLE].data  # noqa: B018  (reads it, and with it the checksum)
-    except (OSError, IndexError, ValueError, AstropyUserWarning) as error:
+    except (OSError, IndexError, KeyError, ValueError, AstropyUserWarning) as error:
         raise CatalogError(f"{path}: not a whole FITS table of ours ({error})") from error
     with open(path, "rb") as file:
         file.seek(start)

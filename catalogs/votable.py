@@ -201,7 +201,7 @@ def parse_document(content: bytes, path):
             document = parse(io.BytesIO(content))
             document.resources[0].tables[0]
             return document
-    except (exceptions.VOTableSpecError, ValueError, OSError, IndexError) as error:
+    except (exceptions.VOTableSpecError, ValueError, OSError, IndexError, TypeError) as error:
         raise CatalogError(f"{path}: not a whole VOTable ({error})") from error
 
 

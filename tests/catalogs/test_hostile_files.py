@@ -75,9 +75,9 @@ def test_a_votable_in_another_encoding(vot):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (b'datatype="double"', b'datatype="doubleComplex"', "is of doubleComplex; valid: long"),
-        (b'arraysize="24"', b'arraysize="99999999999"', "has arraysize 99999999999; valid: a num"),
-        (b'arraysize="24"', b'arraysize="999999999"', "its rows end early"),
+        (b'datatype="float"', b'datatype="floatComplex"', "is of floatComplex; valid: long"),
+        (b'arraysize="24"', b'arraysize="99999999999"', "not a whole VOTable"),
+        (b'arraysize="24"', b'arraysize="999999"', "its rows end early"),
         (b'nrows="3"', b'nrows="300000000"', "its rows end early"),
     ],
 )
@@ -121,7 +121,7 @@ def test_an_ecsv_header_with_aliases(tmp_path):
         (b"# delimiter: ','", b"# x: !!python/object/apply:os.getcwd []", "could not determine a"),
         (b"# delimiter: ','", b"# x: " + b"[" * 3000, "not a whole ECSV table of ours"),
         (b"datatype: float64", b"datatype: complex", "not a whole ECSV table of ours"),
-        (b"object_id,name", b"name,object_id", "its header declares"),
+        (b"object_id,name", b"name,object_id", "not a whole ECSV table of ours"),
         (b"rows: 3", b"rows: 4", "has 3 rows of 4; fetch the file again"),
     ],
     ids=["object", "deep", "type", "order", "count"],
@@ -143,10 +143,10 @@ def test_an_mrt_whose_rows_are_not_as_long_as_said(tmp_path):
 
 
 def bomb(path, rows):
-    """A few kB of Parquet with `rows` times the same 100 kB of text."""
+    """A few kB of Parquet with `rows` times the same 10 kB of text."""
     honest = write_parquet(conform(table(3)), provenance(), path)
     schema = pq.read_schema(honest)
-    text = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["x" * 100_000])
+    text = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["x" * 10_000])
     columns = [text if field.name == "name" else pa.nulls(rows, field.type) for field in schema]
     pq.write_table(pa.table(columns, schema.names).replace_schema_metadata(schema.metadata), path)
     assert path.stat().st_size < 200_000
@@ -154,7 +154,7 @@ def bomb(path, rows):
 
 
 def test_a_parquet_bomb_in_bounded_memory(tmp_path):
-    path = bomb(tmp_path / "c.parquet", 2_000_000)
+    path = bomb(tmp_path / "c.parquet", 1_000_000)
     code = (
         "import sys; from catalogs import CatalogError, read_parquet\n"
         "import resource; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -166,7 +166,7 @@ def test_a_parquet_bomb_in_bounded_memory(tmp_path):
         [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
     )
     said, grown = done.stdout.splitlines()
-    assert "would take 745 GiB of memory; valid: up to 4 GiB" in said
+    assert "would take 37 GiB of memory; valid: up to 4 GiB" in said
     assert int(grown) < 500_000  # kB
 
 
