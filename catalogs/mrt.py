@@ -59,7 +59,10 @@ def _numbers(values):
     """Text of an Arrow column: the fewest digits that read back equal, null as empty."""
     texts = pc.cast(values, pa.large_string())
     if pa.types.is_floating(values.type):  # Fortran reads 5 as .05 where the form is F8.2
-        texts = pc.replace_substring_regex(texts, r"^(-?\d+)(e|$)", r"\1.0\2")
+        pointed = pc.match_substring(texts, ".")
+        if not pc.all(pointed).as_py():  # a regular expression for every value takes its time
+            whole = pc.replace_substring_regex(texts, r"^(-?\d+)(e|$)", r"\1.0\2")
+            texts = pc.if_else(pointed, texts, whole)
     return pc.fill_null(texts, "").combine_chunks()
 
 
@@ -76,8 +79,11 @@ def _form(what, cells, texts):
     letter, width = {"i": "I", "b": "I", "s": "A"}.get(what[0]), cells.shape[1]
     if letter:
         return f"{letter}{width}"
-    decimals = pc.binary_length(pc.replace_substring_regex(texts, r"^[^.]*\.?|e.*", ""))
     exponents = pc.any(pc.match_substring(texts, "e")).as_py()
+    mantissas = pc.replace_substring_regex(texts, "e.*", "") if exponents else texts
+    point = pc.find_substring(mantissas, ".")
+    decimals = pc.subtract(pc.binary_length(mantissas), pc.add(point, 1))
+    decimals = pc.if_else(pc.equal(point, -1), 0, decimals)
     return f"{'E' if exponents else 'F'}{width}.{pc.max(decimals).as_py() or 0}"
 
 
