@@ -210,7 +210,8 @@ def test_the_same_bytes_labelled_1_4_pass_every_stilts(tmp_path):
     written = conform(hostile())
     new = write_votable(written, provenance(), tmp_path / "new.vot")
     old = write_votable(written, provenance(), tmp_path / "old.vot", version="1.4")
-    assert old.read_bytes() == new.read_bytes().replace(b'version="1.5"', b'version="1.4"')
+    head, rest = new.read_bytes().split(b"<RESOURCE", 1)
+    assert old.read_bytes() == head.replace(b"1.5", b"1.4") + b"<RESOURCE" + rest
     assert judge("stilts", "votlint", old) == (0, "")
 
 
