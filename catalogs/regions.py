@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
 from catalogs.atomic import write_bytes
@@ -15,12 +16,16 @@ RADIUS_ARCSEC = 10.0  # of objects whose size is not known
 def write_regions(table: Table, provenance: Provenance, path) -> Path:
     """Write a DS9 region file; rows without a position have no region."""
     rows = table[~table["ra"].mask]
-    sizes = [None] * len(rows) if "size_arcsec" not in rows.colnames else rows["size_arcsec"]
+    known = "size_arcsec" in rows.colnames
+    sizes = rows["size_arcsec"].filled(np.nan) if known else np.full(len(rows), np.nan)
+    radii = np.where(np.isnan(sizes), RADIUS_ARCSEC, sizes).tolist()
+    names = rows["name"].filled("").tolist()
+    places = zip(rows["ra"].data.data.tolist(), rows["dec"].data.data.tolist(), strict=True)
     lines = ["# Region file format: DS9"]
     lines += [f"# {item.name}: {item.value}".translate(PLAIN) for item in items(provenance)]
     lines += ["global color=green", "icrs"]
-    for row, size in zip(rows, sizes, strict=True):
-        radius = size if isinstance(size, float) else RADIUS_ARCSEC
-        name = str(row["name"]).translate(PLAIN)
-        lines.append(f'circle({row["ra"]!s},{row["dec"]!s},{radius}") # text={{{name}}}')
+    lines += [
+        f'circle({ra!r},{dec!r},{radius:.6g}") # text={{{name.translate(PLAIN)}}}'
+        for (ra, dec), radius, name in zip(places, radii, names, strict=True)
+    ]
     return write_bytes(path, ("\n".join(lines) + "\n").encode())
