@@ -26,6 +26,7 @@ class Column:
     null: bool = True
     decimals: int | None = None  # digits to show after the point
     limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
 
 
 def _key(name, dtype, ucd, description, **more):
@@ -86,6 +87,15 @@ COLUMNS = (
            "Separation from the known object", unit="arcsec", decimals=3, limits=(0, np.inf)),
     Column("found_by", "str", "meta.code", "Searches that found the object, joined by +"),
     _key("image_sha256", "str", "meta.checksum", "SHA-256 of the image as delivered"),
+    Column("n_votes", "int32", "meta.number", "Grades given by the people who vetted it",
+           limits=(0, np.inf)),
+    Column("n_positive_votes", "int32", "meta.number", "Those of them that say it is of the quarry",
+           limits=(0, np.inf)),
+    Column("grade", "str", "meta.code.qual", "A sure, B probable, C possible, X not of the quarry",
+           choices=("A", "B", "C", "X")),
+    Column("contaminant", "str", "meta.code.class", "What it is, where it is not of the quarry"),
+    Column("sampling_weight", "float32", "stat.weight",
+           "Objects it stands for: inverse of its chance to be sampled", limits=(1, np.inf)),
     Column("note", "str", "meta.note", "Remark"),
 )  # fmt: skip
 
@@ -102,13 +112,15 @@ def _refuse(column, row, value, valid):
 
 def _plain(values):
     """(N,) array and (N,) mask of nulls from a pandas or astropy column."""
-    if isinstance(values, pd.Series):
-        null = values.isna().to_numpy(dtype=bool)
-        own_dtype = isinstance(values.dtype, np.dtype)
-        return values.to_numpy() if own_dtype else values.to_numpy(dtype=object), null
-    data = np.ma.asarray(values)
-    null = np.ma.getmaskarray(data) | pd.isna(data.data)
-    return data.data, null
+    if not isinstance(values, pd.Series):
+        data = np.ma.asarray(values)
+        return data.data, np.ma.getmaskarray(data) | pd.isna(data.data)
+    null = values.isna().to_numpy(dtype=bool)
+    if isinstance(values.dtype, np.dtype):
+        return values.to_numpy(), null
+    if values.dtype.kind in "iub":  # nullable: Int64 is more than a float holds
+        return values.to_numpy(dtype=values.dtype.numpy_dtype, na_value=0), null
+    return values.to_numpy(dtype=object), null
 
 
 def _first(flags):
@@ -118,17 +130,17 @@ def _first(flags):
 def _integers(column, values, null, dtype):
     info = np.iinfo(dtype)
     valid = f"a whole number from {info.min + 1} to {info.max}"
-    out = np.zeros(len(values), dtype=dtype)
-    for i in np.flatnonzero(~null):
-        value = values[i]
-        whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-        # pandas turns a column of integers with gaps into floats
-        if not whole and not (isinstance(value, float | np.floating) and value.is_integer()):
-            _refuse(column, i, value, valid)
-        if not info.min < value <= info.max:  # the minimum stands for null in FITS
-            _refuse(column, i, value, valid)
-        out[i] = int(value)
-    return out
+    if values.dtype.kind not in "iuf":
+        for i in np.flatnonzero(~null):
+            whole = isinstance(values[i], Integral) and not isinstance(values[i], bool | np.bool_)
+            if not whole and not (isinstance(values[i], float) and values[i].is_integer()):
+                _refuse(column, i, values[i], valid)
+    # the minimum stands for null in FITS; pandas turns integers with gaps into floats
+    known = np.where(null, 0, values)
+    bad = ~((known > info.min) & (known <= info.max) & (known % 1 == 0))
+    if bad.any():
+        _refuse(column, _first(bad), values[_first(bad)], valid)
+    return known.astype(dtype)
 
 
 def _floats(column, values, null, dtype):
@@ -147,26 +159,23 @@ def _floats(column, values, null, dtype):
 
 
 def _booleans(column, values, null):
-    out = np.zeros(len(values), dtype=bool)
-    for i in np.flatnonzero(~null):
-        if not isinstance(values[i], bool | np.bool_):
-            _refuse(column, i, values[i], "True or False")
-        out[i] = values[i]
-    return out
+    if values.dtype.kind != "b":
+        for i in np.flatnonzero(~null):
+            if not isinstance(values[i], bool | np.bool_):
+                _refuse(column, i, values[i], "True or False")
+    return np.where(null, False, values).astype(bool)
 
 
 def _strings(column, values, null):
     """Text without trailing spaces, which FITS does not keep."""
-    out = []
-    for i, value in enumerate(values):
-        if null[i]:
-            value = ""
-        elif not isinstance(value, str):
-            _refuse(column, i, value, "text")
-        elif UNWRITABLE.search(value):
-            _refuse(column, i, value, "text without control characters")
-        out.append(value.rstrip(" "))
-    return np.array(out, dtype=str) if out else np.empty(0, dtype="U1")
+    texts = np.where(null, "", values.astype(object)).tolist()
+    for row in [i for i, text in enumerate(texts) if not isinstance(text, str)][:1]:
+        _refuse(column, row, texts[row], "text")
+    if UNWRITABLE.search("".join(texts)):
+        row = next(i for i, text in enumerate(texts) if UNWRITABLE.search(text))
+        _refuse(column, row, texts[row], "text without control characters")
+    data = np.array(texts, dtype=str) if texts else np.empty(0, dtype="U1")
+    return np.strings.rstrip(data, " ") if any(t.endswith(" ") for t in texts) else data
 
 
 def _as_int64(value):
@@ -216,6 +225,10 @@ def _check_values(column, data, null):
         outside = ~null & ~((data >= low) & (data <= high))
         if outside.any():
             _refuse(column, _first(outside), data[_first(outside)], f"{low} to {high}")
+    if column.choices:
+        other = ~null & ~np.isin(data, column.choices)
+        if other.any():
+            _refuse(column, _first(other), data[_first(other)], ", ".join(column.choices))
 
 
 def _check_rows(table):
@@ -228,6 +241,13 @@ def _check_rows(table):
     lonely = np.ma.getmaskarray(table["ra"]) != np.ma.getmaskarray(table["dec"])
     if lonely.any():
         raise CatalogError(f"row {_first(lonely)} has ra or dec alone; valid: both or neither")
+    if {"n_votes", "n_positive_votes"} <= set(table.colnames):
+        cast, positive = (table[name].filled(0) for name in ("n_votes", "n_positive_votes"))
+        if (positive > cast).any():
+            row = _first(positive > cast)
+            raise CatalogError(
+                f"row {row} has {positive[row]} positive votes of {cast[row]}; valid: at most all"
+            )
 
 
 def _check_names(names):

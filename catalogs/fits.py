@@ -6,34 +6,61 @@ reading. A null number is TNULLn or NaN, a null text starts with NUL (section 7.
 text is blank.
 """
 
-import io
+import mmap
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from catalogs.atomic import write_bytes
+from catalogs.atomic import writing
 from catalogs.columns import Column
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance, from_items, items
-from catalogs.rows import field_dtype, kind, nulls, pack, records, unpack
+from catalogs.reading import check_memory, read_bytes
+from catalogs.rows import (
+    TextForm,
+    field_dtype,
+    fill,
+    kind,
+    memory,
+    nulls,
+    pack,
+    record_dtype,
+    unpack,
+)
 
 TFORM = {"int64": "K", "int32": "J", "float64": "D", "float32": "E", "bool": "L", "str": "A"}
 KINDS = {code: what for what, code in TFORM.items()}
 TABLE = 1  # the HDU that holds it
+BLOCK = 2880  # bytes; a FITS file is a whole number of them
 
 
 def escape(text: str) -> bytes:
-    escaped = text.encode("unicode_escape")
-    # at the end of a long header value & would mean that it goes on
-    return escaped[:-1] + b"\\x26" if escaped.endswith(b"&") else escaped
+    """ASCII of any text: Python escapes for what is not ASCII and for the backslash."""
+    return text.encode("unicode_escape")
 
 
 def unescape(text: str) -> str:
+    """The text that `escape` was given; UnicodeError for other bytes."""
     return text.encode("ascii").decode("unicode_escape") if "\\" in text else text
+
+
+def _decode(raw):
+    return unescape(raw.decode("ascii").rstrip(" "))
+
+
+TEXT = TextForm(
+    unit=np.dtype(np.uint8),
+    pad=ord(" "),
+    plain=lambda codes: ((codes < 128) & (codes != ord("\\"))).all(axis=1),
+    encode=escape,
+    coded=lambda units: ((units >= 128) | (units == ord("\\"))).any(axis=1),
+    decode=_decode,
+)
 
 
 def _card(item):
@@ -44,6 +71,8 @@ def _card(item):
     if isinstance(item.value, int):
         return fits.Card(item.keyword, item.value, item.description)
     text = escape(item.value).decode()
+    # at the end of a long header value & would mean that it goes on
+    text = text[:-1] + "\\x26" if text.endswith("&") else text
     fits_one_card = len(text) + len(item.description) < 60
     return fits.Card(item.keyword, text, item.description if fits_one_card else "")
 
@@ -63,10 +92,10 @@ def _column_cards(n, column, packed):
     yield f"TCOMM{n}", column.description
 
 
-def _header(table, packed, provenance, rows):
+def _header(table, packed, provenance, width):
     header = fits.Header()
     header["XTENSION"] = "BINTABLE"
-    shape = {"BITPIX": 8, "NAXIS": 2, "NAXIS1": rows.itemsize, "NAXIS2": len(rows)}
+    shape = {"BITPIX": 8, "NAXIS": 2, "NAXIS1": width, "NAXIS2": len(table)}
     for keyword, value in {**shape, "PCOUNT": 0, "GCOUNT": 1, "TFIELDS": len(packed)}.items():
         header[keyword] = value
     for n, name in enumerate(table.colnames, start=1):
@@ -81,22 +110,40 @@ def _header(table, packed, provenance, rows):
 
 
 def _hdu(table, provenance):
-    packed = {name: pack(table[name], escape, b" ") for name in table.colnames}
-    rows = records(packed)
-    header = _header(table, packed, provenance, rows)
-    data = rows.tobytes()
-    padding = b"\0" * (-len(data) % 2880)
-    return fits.BinTableHDU.fromstring(header.tostring().encode("ascii") + data + padding)
+    """Header with checksums, and the rows: parts of a block that astropy looks at, not copies."""
+    packed = {name: pack(table[name], TEXT) for name in table.colnames}
+    dtype = record_dtype(packed)
+    head = _header(table, packed, provenance, dtype.itemsize).tostring().encode("ascii")
+    size = len(table) * dtype.itemsize
+    block = mmap.mmap(-1, len(head) + size + -size % BLOCK)
+    block[: len(head)] = head
+    fill(np.frombuffer(block, dtype, len(table), len(head)), packed)
+    hdu = fits.BinTableHDU.fromstring(block)
+    hdu.add_checksum(when=provenance.created)
+    return hdu.header, memoryview(block)[len(head) :]
 
 
-def write_fits(table: Table, provenance: Provenance, path):
+def write_fits(table: Table, provenance: Provenance, path) -> Path:
     """Write a table from `conform` and its provenance; the same input gives the same bytes."""
-    primary, rows = fits.PrimaryHDU(), _hdu(table, provenance)
-    for hdu in (primary, rows):
-        hdu.add_checksum(when=provenance.created)
-    buffer = io.BytesIO()
-    fits.HDUList([primary, rows]).writeto(buffer)
-    return write_bytes(path, buffer.getvalue())
+    primary = fits.PrimaryHDU()
+    primary.add_checksum(when=provenance.created)
+    header, rows = _hdu(table, provenance)
+    with writing(path) as file:  # astropy's own writing fails without saying why on a full disk
+        file.write(primary.header.tostring().encode("ascii"))
+        file.write(header.tostring().encode("ascii"))
+        file.write(rows)
+    return Path(path)
+
+
+def _check_size(path):
+    """ValueError for what would make astropy unpack or reserve more than the file is long."""
+    content = read_bytes(path)
+    if not content.startswith(b"SIMPLE"):
+        raise ValueError("no plain FITS file")
+    header = fits.getheader(path, TABLE)
+    size = header["NAXIS1"] * header["NAXIS2"]
+    if not 0 <= size <= len(content):
+        raise ValueError(f"NAXIS1 and NAXIS2 make {size:,} bytes, the file has {len(content):,}")
 
 
 def _open(path):
@@ -104,13 +151,14 @@ def _open(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
+            _check_size(path)
             with fits.open(path, checksum=True, memmap=False) as hdus:
                 if not isinstance(hdus[TABLE], fits.BinTableHDU):
                     raise ValueError("HDU 1 is no binary table")
                 start = hdus[TABLE].fileinfo()["datLoc"]
                 header = hdus[TABLE].header
                 hdus[TABLE].data  # noqa: B018  (reads it, and with it the checksum)
-    except (OSError, IndexError, ValueError, AstropyUserWarning) as error:
+    except (OSError, IndexError, KeyError, ValueError, AstropyUserWarning) as error:
         raise CatalogError(f"{path}: not a whole FITS table of ours ({error})") from error
     with open(path, "rb") as file:
         file.seek(start)
@@ -118,7 +166,7 @@ def _open(path):
 
 
 def _columns(header, path):
-    """(Column, kind, bytes of width) of every column."""
+    """(Column, bytes of width) of every column."""
     for n in range(1, header["TFIELDS"] + 1):
         form = re.fullmatch(r"(\d*)([A-Z])", header[f"TFORM{n}"])
         if not form or form[2] not in KINDS:
@@ -132,11 +180,7 @@ def _columns(header, path):
             unit=header.get(f"TUNIT{n}"),
             decimals=int(shown.split(".")[1]) if "." in shown else None,
         )
-        yield column, what, int(form[1] or 1)
-
-
-def _decode(raw):
-    return unescape(raw.tobytes().decode("ascii").rstrip(" "))
+        yield column, int(form[1] or 1)
 
 
 def read_fits(path) -> Table:
@@ -145,14 +189,15 @@ def read_fits(path) -> Table:
     Raises CatalogError for a file that is damaged or is not a release of ours.
     """
     header, data = _open(path)
-    columns = list(_columns(header, path))
-    dtype = np.dtype([(c.name, field_dtype(what, width)) for c, what, width in columns])
+    columns = dict(_columns(header, path))
+    dtype = np.dtype([(c.name, field_dtype(c.dtype, w, TEXT)) for c, w in columns.items()])
     if dtype.itemsize != header["NAXIS1"] or len(data) != dtype.itemsize * header["NAXIS2"]:
         raise CatalogError(f"{path}: NAXIS1 and NAXIS2 do not fit its columns and length")
+    check_memory(path, memory(dtype, header["NAXIS2"]))
     raw, table = np.frombuffer(data, dtype=dtype), Table(masked=True)
-    for column, what, _ in columns:
+    for column in columns:
         values = raw[column.name]
-        table[column.name] = unpack(column, what, values, nulls(what, values), _decode)
+        table[column.name] = unpack(column, values, nulls(column.dtype, values), TEXT)
     values = {k: unescape(v) if isinstance(v, str) else v for k, v in header.items()}
     table.meta["provenance"] = from_items(values, lambda f: f.metadata["keyword"])
     return table

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from catalogs.columns import UNWRITABLE
 from catalogs.errors import CatalogError
 
+MOC_PART = re.compile(r"((?P<order>\d{1,2})/)?(?P<first>\d{1,19})(-(?P<last>\d{1,19}))?", re.ASCII)
+
 
 def _item(keyword, ucd, description, **more):
     """A field with its FITS keyword, UCD and description."""
@@ -43,6 +45,7 @@ class Provenance:
     licence: str = _item("LICENCE", "meta.note", "Licence")
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
+    moc: str | None = _measured("MOC", "pos.outline", "Searched sky, MOC ASCII (IVOA MOC 2.0)")
     calibration_prevalence: float | None = _measured(
         "CALPREV", "stat.value", "Prevalence that probability assumes"
     )
@@ -96,6 +99,8 @@ class Provenance:
                 _check(f, part)
         if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?)?", self.created):
             _refuse("created", self.created, "a date like 2026-11-21 or 2026-11-21T10:00:00")
+        if self.moc is not None:
+            _check_moc(self.moc)
         for name in ("purity", "natural_purity", "completeness", "clear_completeness"):
             _check_interval(self, name)
 
@@ -125,6 +130,19 @@ def _check_interval(provenance, name):
         None not in (low, value, high) and low <= value <= high
     ):
         _refuse(name, value, f"a value within {name}_lo = {low} and {name}_hi = {high}")
+
+
+def _check_moc(text):
+    """MOC ASCII: `order/cell first-last …`, orders 0 to 29, cells below 12 * 4**order."""
+    order = None
+    for part in text.split():
+        cell = MOC_PART.fullmatch(part)
+        if not cell or (order is None and cell["order"] is None):
+            _refuse("moc", part, "MOC ASCII like '6/4-5 9 7/3000'")
+        order = order if cell["order"] is None else int(cell["order"])
+        first, last = int(cell["first"]), int(cell["last"] or cell["first"])
+        if order > 29 or not first <= last < 12 * 4**order:
+            _refuse("moc", part, "orders 0 to 29, cells below 12 * 4**order")
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ def _origin(provenance):
         f"- Software: {provenance.software} {provenance.version}, commit {provenance.commit}",
         f"- Detector weights, SHA-256: {provenance.model_sha256}",
         f"- Configuration digest: {provenance.config_digest}",
+        f"- Searched sky (MOC): {provenance.moc or 'not stated'}",
         f"- Training set digest: {provenance.training_digest}",
         f"- Seeds: {', '.join(map(str, provenance.seeds)) or 'none'}",
         "- Prompts of the synthetic positives:",

@@ -1,10 +1,13 @@
 """Rows as big-endian records of fixed width: what FITS and VOTable's BINARY2 both hold."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from catalogs.columns import Column, masked_column
 
-BOOLEAN = {b"T": True, b"F": False}
+SLICE = 65_536  # rows that are worked on at once, so that temporary arrays stay small
 
 
 def kind(data) -> str:
@@ -12,56 +15,131 @@ def kind(data) -> str:
     return "str" if data.dtype.kind == "U" else data.dtype.name
 
 
-def _text(column, encode, pad):
-    """uint8 (N, width); a null is all zeros."""
-    encoded = [encode(value) for value in column.filled("").tolist()]
-    # two characters at least: votlint deprecates arraysize="1"
-    width = max([len(encode("aa")), *map(len, encoded)])
-    packed = np.frombuffer(b"".join(v.ljust(width, pad) for v in encoded), dtype=np.uint8)
-    packed = packed.reshape(len(encoded), width).copy()
-    packed[np.ma.getmaskarray(column)] = 0
+def slices(count: int):
+    """Slices of at most SLICE rows that cover `count`."""
+    return (slice(i, min(i + SLICE, count)) for i in range(0, count, SLICE))
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How a format holds text of fixed width, in code units of one or two bytes.
+
+    `plain` tells which rows of code points, uint32 (n, W) padded with 0, are written as they
+    stand, and `encode` writes the others. `coded` tells which rows of code units need `decode`.
+    """
+
+    unit: np.dtype
+    pad: int
+    plain: Callable[[np.ndarray], np.ndarray]
+    encode: Callable[[str], bytes]
+    coded: Callable[[np.ndarray], np.ndarray]
+    decode: Callable[[bytes], str]
+    null: int = 0
+    narrowest: int = 2  # units: votlint deprecates arraysize="1"
+
+
+def _code_points(texts):
+    """uint32 (N, W) of a U array, without copying it."""
+    width = texts.dtype.itemsize // 4
+    return np.ascontiguousarray(texts).view(np.uint32).reshape(len(texts), width)
+
+
+def is_ascii(column) -> bool:
+    """Whether no text of the column needs more than ASCII."""
+    codes = _code_points(column.filled(""))
+    return all((codes[s] < 128).all() for s in slices(len(codes)))
+
+
+def _others(codes, form):
+    """Rows of `codes` that are not written as they stand."""
+    rows = [s.start + np.flatnonzero(~form.plain(codes[s])) for s in slices(len(codes))]
+    return np.concatenate(rows) if rows else np.empty(0, int)
+
+
+def pack_text(column, form: TextForm) -> np.ndarray:
+    """Code units (N, width) of a text column."""
+    null, texts = np.ma.getmaskarray(column), column.data.data
+    codes = _code_points(texts)
+    odd = _others(codes, form)
+    encoded = {row: np.frombuffer(form.encode(texts[row].item()), form.unit) for row in odd
+               if not null[row]}  # fmt: skip
+    longest = max((len(units) for units in encoded.values()), default=0)
+    regular = np.ones(len(texts), bool)
+    regular[odd] = False
+    used = codes.any(axis=0, where=(regular & ~null)[:, None]) if len(codes) else codes[:0]
+    width = max(form.narrowest, longest, int(np.flatnonzero(used).max(initial=-1)) + 1)
+    packed = np.full((len(texts), width), form.pad, form.unit)
+    for s in slices(len(texts)):
+        here = codes[s, :width]
+        np.copyto(packed[s, : here.shape[1]], here, "unsafe",
+                  where=regular[s, None] & (here != 0))  # fmt: skip
+    for row, units in encoded.items():
+        packed[row, : len(units)] = units
+    packed[null] = form.null
     return packed
 
 
-def pack(column, encode, pad) -> np.ndarray:
-    """Big-endian (N,) numbers, or uint8 (N, width) text, nulls as FITS has them."""
+def pack(column, form: TextForm) -> np.ndarray:
+    """Big-endian (N,) numbers, or (N, width) code units of text, nulls as FITS has them."""
     what, null = kind(column), np.ma.getmaskarray(column)
     if what == "str":
-        return _text(column, encode, pad)
+        return pack_text(column, form)
     if what == "bool":
         return np.where(null, 0, np.where(column.data.data, ord("T"), ord("F"))).astype(np.uint8)
     empty = np.nan if what.startswith("float") else np.iinfo(what).min
-    filled = np.where(null, empty, column.data.data)
-    return filled.astype(np.dtype(what).newbyteorder(">"))
+    return np.where(null, empty, column.data.data).astype(np.dtype(what).newbyteorder(">"))
 
 
-def records(packed: dict[str, np.ndarray]) -> np.ndarray:
-    """One structured array (N,) of the packed columns, without padding between them."""
-    dtype = np.dtype([(name, a.dtype, a.shape[1:]) for name, a in packed.items()])
-    out = np.empty(len(next(iter(packed.values()))), dtype=dtype)
+def record_dtype(packed: dict[str, np.ndarray]) -> np.dtype:
+    """One record of the packed columns, without padding between them."""
+    return np.dtype([(name, a.dtype, a.shape[1:]) for name, a in packed.items()])
+
+
+def fill(rows: np.ndarray, packed: dict[str, np.ndarray], part: slice = slice(None)) -> np.ndarray:
+    """Put `part` of the packed columns into records (n,) of `record_dtype`."""
     for name, values in packed.items():
-        out[name] = values
-    return out
+        rows[name] = values[part]
+    return rows
 
 
-def field_dtype(what: str, width: int):
-    """The record field of a kind; `width` in bytes matters for text alone."""
+def field_dtype(what: str, width: int, form: TextForm):
+    """The record field of a kind; `width` in code units matters for text alone."""
     if what == "str":
-        return (np.uint8, (width,))
+        return np.dtype((form.unit, (width,)))
     return np.dtype(np.uint8 if what == "bool" else what).newbyteorder(">")
 
 
-def unpack(column: Column, what: str, raw: np.ndarray, null: np.ndarray, decode):
+def memory(dtype: np.dtype, count: int) -> int:
+    """Bytes that `count` records take as a table in memory, where a character takes four."""
+    texts = sum(4 * np.prod(field.shape) for field, *_ in dtype.fields.values() if field.shape)
+    return int(count) * int(dtype.itemsize + texts)
+
+
+def unpack_text(units: np.ndarray, null: np.ndarray, form: TextForm) -> np.ndarray:
+    """U array (N,) of code units (N, width); the padding at the end goes."""
+    texts = np.empty(len(units), dtype=f"U{max(1, units.shape[1])}")
+    for s in slices(len(units)):
+        here = units[s].astype(np.uint32)
+        plain = here.view(f"U{here.shape[1]}").reshape(-1)
+        texts[s] = np.strings.rstrip(plain, chr(form.pad)) if form.pad else plain
+        for row in np.flatnonzero(form.coded(here) & ~null[s]):
+            texts[s.start + row] = form.decode(units[s.start + row].tobytes())
+    texts[null] = ""
+    longest = np.strings.str_len(texts).max(initial=1)
+    return texts.astype(f"U{longest}", copy=False)
+
+
+def unpack(column: Column, raw: np.ndarray, null: np.ndarray, form: TextForm):
     """The masked column that `pack` was given."""
+    what = column.dtype
     if what == "str":
-        texts = ["" if n else decode(v) for v, n in zip(raw, null, strict=True)]
-        data = np.array(texts, dtype=str) if texts else np.empty(0, dtype="U1")
+        data = unpack_text(raw, null, form)
     elif what == "bool":
         data = raw == ord("T")
     else:
-        data = np.where(null, np.zeros(1, what), raw).astype(what)
-        if what.startswith("float"):
-            data[null] = np.nan
+        empty = np.nan if what.startswith("float") else 0
+        data = np.where(null, empty, raw).astype(what) if what[0] == "f" else raw.astype(what)
+        data[null] = empty
     return masked_column(column, data, null)
 
 

@@ -14,18 +14,47 @@ import numpy as np
 from astropy.io.votable import exceptions, parse, tree
 from astropy.table import Table
 
-from catalogs.atomic import write_bytes
+from catalogs.atomic import writing
 from catalogs.columns import Column
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance, from_items, items
-from catalogs.rows import field_dtype, kind, pack, records, unpack
+from catalogs.reading import check_memory, read_bytes
+from catalogs.rows import (
+    TextForm,
+    field_dtype,
+    fill,
+    is_ascii,
+    kind,
+    memory,
+    pack,
+    record_dtype,
+    slices,
+    unpack,
+)
 
 DATATYPE = {"int64": "long", "int32": "int", "float64": "double", "float32": "float",
             "bool": "boolean"}  # fmt: skip
 KINDS = {datatype: what for what, datatype in DATATYPE.items()} | {
     "char": "str", "unicodeChar": "str"}  # fmt: skip
-ENCODING = {"char": "ascii", "unicodeChar": "utf-16-be"}
-BYTES = {"char": 1, "unicodeChar": 2}
+
+FORMS = {
+    "char": TextForm(
+        unit=np.dtype(np.uint8),
+        pad=0,
+        plain=lambda codes: (codes < 128).all(axis=1),
+        encode=lambda text: text.encode("ascii"),
+        coded=lambda units: (units >= 128).any(axis=1),
+        decode=lambda raw: raw.decode("ascii"),
+    ),
+    "unicodeChar": TextForm(
+        unit=np.dtype(">u2"),
+        pad=0,
+        plain=lambda codes: (codes < 0x10000).all(axis=1),
+        encode=lambda text: text.encode("utf-16-be"),
+        coded=lambda units: ((units >= 0xD800) & (units < 0xE000)).any(axis=1),
+        decode=lambda raw: raw.decode("utf-16-be").rstrip("\0"),
+    ),
+}
 STREAM = re.compile(rb"<DATA>\s*<BINARY2>\s*<STREAM encoding=\"base64\">([^<]*)</STREAM>"
                     rb"\s*</BINARY2>\s*</DATA>\s*")  # fmt: skip
 # astropy puts every description on a line of its own; STILTS keeps the line ends, and makes "?"
@@ -33,24 +62,29 @@ STREAM = re.compile(rb"<DATA>\s*<BINARY2>\s*<STREAM encoding=\"base64\">([^<]*)<
 DESCRIPTION = re.compile(rb"<DESCRIPTION>\s*(.*?)\s*</DESCRIPTION>", re.DOTALL)
 POSITIONS = {"ra", "dec"}
 FLAGS = "null flags"
-# What is written here reads the same under both; STILTS 3.4.7, which Debian 12 ships and which
-# judges our releases, rejects the number 1.5.
-VERSION, VERSIONS = "1.4", ("1.4", "1.5")
-
-
-def _text_type(values):
-    """VOTable's `char` is ASCII; anything else needs `unicodeChar`."""
-    return "char" if all(value.isascii() for value in values) else "unicodeChar"
+LINE = 57  # bytes that make a line of base64
+# What is written here reads the same under both. STILTS knows 1.5 from 3.5 on; 3.4.7, which
+# Debian 12 ships, reads it too and complains of the number alone.
+VERSION, VERSIONS = "1.5", ("1.4", "1.5")
+DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>'
+# A document type brings entities, and DATA may name a file or an address to read rows from.
+FOREIGN = re.compile(rb"<!DOCTYPE|<([^\s<>/:]+:)?DATA[\s/>]")
 
 
 def _datatype(column):
+    """VOTable's `char` is ASCII; any other text needs `unicodeChar`."""
     if kind(column) != "str":
         return DATATYPE[kind(column)]
-    return _text_type(column.filled("").tolist())
+    return "char" if is_ascii(column) else "unicodeChar"
 
 
-def _field(document, column, datatype, packed):
-    width = {"arraysize": str(packed.shape[1] // BYTES[datatype])} if datatype in BYTES else {}
+def datatypes_of(table) -> dict[str, str]:
+    """The VOTable datatype of every column."""
+    return {name: _datatype(table[name]) for name in table.colnames}
+
+
+def _field(document, column, datatype, width):
+    arraysize = {"arraysize": str(width)} if datatype in FORMS else {}
     shown = {"precision": column.format[1:-1]} if column.format else {}
     unit = None if column.unit is None else column.unit.to_string("vounit")
     ref = "icrs" if column.name in POSITIONS else None
@@ -62,7 +96,7 @@ def _field(document, column, datatype, packed):
         unit=unit,
         ucd=column.meta["ucd"],
         ref=ref,
-        **width,
+        **arraysize,
         **shown,
     )
     field.description = column.description
@@ -84,8 +118,8 @@ def _state(document, resource, item):
     resource.params.append(param)
 
 
-def _document(table, packed, datatypes, provenance, version):
-    """The document without its rows."""
+def document_of(table, provenance, datatypes, widths, version=VERSION) -> bytes:
+    """The document without its rows; `widths` are the arraysizes of the texts."""
     document = tree.VOTableFile(version=version)
     resource = tree.Resource(type="results")
     document.resources.append(resource)
@@ -96,62 +130,94 @@ def _document(table, packed, datatypes, provenance, version):
     content = tree.TableElement(document, name="candidates", nrows=len(table))
     resource.tables.append(content)
     for name in table.colnames:
-        field = _field(document, table[name], datatypes[name], packed[name])
+        field = _field(document, table[name], datatypes[name], widths.get(name, "*"))
         content.fields.append(field)
-    return document
+    buffer = io.BytesIO()
+    document.to_xml(buffer)
+    return DESCRIPTION.sub(rb"<DESCRIPTION>\1</DESCRIPTION>", buffer.getvalue())
 
 
-def _stream(table, packed):
-    """BINARY2 (VOTable 1.4, section 6.4): null flags, first column in the highest bit."""
-    masks = np.array([np.ma.getmaskarray(table[name]) for name in table.colnames]).T
-    flags = np.packbits(masks.reshape(len(table), len(table.colnames)), axis=1)
-    rows = records({FLAGS: flags, **packed}).tobytes()
-    return b'<DATA><BINARY2><STREAM encoding="base64">%s</STREAM></BINARY2></DATA>\n' % (
-        base64.encodebytes(rows)
-    )
+def _records(table, datatypes):
+    """Columns of the rows in BINARY2: null flags first (VOTable 1.5, section 6.4)."""
+    masks = np.stack([np.ma.getmaskarray(c) for c in table.itercols()], axis=1)
+    flags = {FLAGS: np.packbits(masks, axis=1)}  # the first column has the highest bit
+    return flags | {name: pack(table[name], FORMS.get(form)) for name, form in datatypes.items()}
 
 
-def write_votable(table: Table, provenance: Provenance, path, version: str = VERSION):
+def _base64(packed, count):
+    """Lines of base64 of all rows, some thousand rows at a time."""
+    dtype, rest = record_dtype(packed), b""
+    for part in slices(count):
+        rows = rest + fill(np.empty(part.stop - part.start, dtype), packed, part).tobytes()
+        whole = len(rows) if part.stop == count else len(rows) // LINE * LINE
+        yield base64.encodebytes(memoryview(rows)[:whole])
+        rest = rows[whole:]
+
+
+def write_votable(table: Table, provenance: Provenance, path, version: str = VERSION) -> Path:
     """Write a table from `conform` and its provenance; the same input gives the same bytes.
 
     Raises CatalogError for a version that is not in VERSIONS.
     """
     if version not in VERSIONS:
         raise CatalogError(f"VOTable version {version!r}; valid: {', '.join(VERSIONS)}")
-    datatypes = {name: _datatype(table[name]) for name in table.colnames}
-    packed = {}
-    for name, datatype in datatypes.items():
-        encoding = ENCODING.get(datatype)
-        packed[name] = pack(table[name], lambda v, e=encoding: v.encode(e), b"\0")
-    buffer = io.BytesIO()
-    _document(table, packed, datatypes, provenance, version).to_xml(buffer)
-    document = DESCRIPTION.sub(rb"<DESCRIPTION>\1</DESCRIPTION>", buffer.getvalue())
+    datatypes = datatypes_of(table)
+    packed = _records(table, datatypes)
+    widths = {name: packed[name].shape[1] for name, form in datatypes.items() if form in FORMS}
+    document = document_of(table, provenance, datatypes, widths, version)
     head, end, tail = document.partition(b"</TABLE>")
-    return write_bytes(path, head + _stream(table, packed) + end + tail)
+    with writing(path) as file:
+        file.write(head + b'<DATA><BINARY2><STREAM encoding="base64">')
+        file.writelines(_base64(packed, len(table)))
+        file.write(b"</STREAM></BINARY2></DATA>\n" + end + tail)
+    return Path(path)
 
 
 def _parse(path):
     """The document without its rows, and the rows."""
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read ({error.strerror})") from error
+    content = read_bytes(path)
     found = STREAM.search(content)
     if not found:
         raise CatalogError(f"{path}: not a VOTable of ours; read it with astropy.io.votable")
-    rest = content[: found.start()] + content[found.end() :]
+    document = parse_document(content[: found.start()] + content[found.end() :], path)
+    try:
+        return document, base64.b64decode(memoryview(content)[slice(*found.span(1))])
+    except ValueError as error:
+        raise CatalogError(f"{path}: its rows are no base64 ({error})") from error
+
+
+def parse_document(content: bytes, path):
+    """The VOTable without rows that `document_of` gave.
+
+    Raises CatalogError for a document that is not whole or not of ours.
+    """
+    if FOREIGN.search(content) or not content.startswith(DECLARATION):
+        raise CatalogError(
+            f"{path}: not a VOTable of ours: a document type, rows elsewhere or another encoding"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", exceptions.VOWarning)
-            return parse(io.BytesIO(rest)), base64.b64decode(found[1])
-    except (exceptions.VOTableSpecError, ValueError, OSError, IndexError) as error:
+            document = parse(io.BytesIO(content))
+            document.resources[0].tables[0]
+            return document
+    except (exceptions.VOTableSpecError, ValueError, OSError, IndexError, TypeError) as error:
         raise CatalogError(f"{path}: not a whole VOTable ({error})") from error
 
 
-def _columns(fields):
-    """(Column, kind, bytes of width, encoding) of every field."""
+def provenance_of(resource) -> Provenance:
+    """What `document_of` was told."""
+    values = {item.name: item.value for item in [*resource.infos, *resource.params]}
+    return from_items(values, lambda f: f.name)
+
+
+def columns_of(fields, path) -> dict[Column, str | None]:
+    """Every column that is declared, with its arraysize; CatalogError if it is none of ours."""
+    columns = {}
     for field in fields:
-        width = BYTES.get(field.datatype, 1) * int(field.arraysize or 1)
+        if field.datatype not in KINDS:
+            valid = ", ".join(KINDS)
+            raise CatalogError(f"{path}: {field.name} is of {field.datatype}; valid: {valid}")
         column = Column(
             field.name,
             KINDS[field.datatype],
@@ -160,11 +226,20 @@ def _columns(fields):
             unit=None if field.unit is None else str(field.unit),
             decimals=None if field.precision is None else int(field.precision),
         )
-        yield column, KINDS[field.datatype], width, ENCODING.get(field.datatype)
+        columns[column] = field.arraysize
+    return columns
 
 
-def _decoder(encoding):
-    return lambda raw: raw.tobytes().decode(encoding).rstrip("\0")
+def _layout(fields, path):
+    """The dtype of a record: null flags, then every column."""
+    columns = columns_of(fields, path)
+    layout = [(FLAGS, np.uint8, ((len(columns) + 7) // 8,))]
+    for (column, size), field in zip(columns.items(), fields, strict=True):
+        if not re.fullmatch(r"[0-9]{1,9}", size or "1"):
+            raise CatalogError(f"{path}: {column.name} has arraysize {size}; valid: a number")
+        form = FORMS.get(field.datatype)
+        layout.append((column.name, field_dtype(column.dtype, int(size or 1), form)))
+    return np.dtype(layout)
 
 
 def read_votable(path) -> Table:
@@ -174,16 +249,15 @@ def read_votable(path) -> Table:
     """
     document, data = _parse(path)
     resource = document.resources[0]
-    columns = list(_columns(resource.tables[0].fields))
-    flags = [(FLAGS, np.uint8, ((len(columns) + 7) // 8,))]
-    dtype = np.dtype(flags + [(c.name, field_dtype(what, size)) for c, what, size, _ in columns])
-    if len(data) != dtype.itemsize * resource.tables[0].nrows:
+    fields, count = resource.tables[0].fields, resource.tables[0].nrows
+    dtype = _layout(fields, path)
+    if len(data) != dtype.itemsize * (count or 0):
         raise CatalogError(f"{path}: its rows end early; fetch the file again")
+    check_memory(path, memory(dtype, count))
     raw, table = np.frombuffer(data, dtype=dtype), Table(masked=True)
     masks = np.unpackbits(raw[FLAGS], axis=1).astype(bool)
-    for i, (column, what, _, encoding) in enumerate(columns):
-        values = raw[column.name]
-        table[column.name] = unpack(column, what, values, masks[:, i], _decoder(encoding))
-    values = {item.name: item.value for item in [*resource.infos, *resource.params]}
-    table.meta["provenance"] = from_items(values, lambda f: f.name)
+    for i, column in enumerate(columns_of(fields, path)):
+        form = FORMS.get(fields[i].datatype)
+        table[column.name] = unpack(column, raw[column.name], masks[:, i], form)
+    table.meta["provenance"] = provenance_of(resource)
     return table
