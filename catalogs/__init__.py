@@ -1,7 +1,7 @@
 """Releasable catalogues: columns, names, cross-match and every format. Knows nothing of torch."""
 
 from catalogs.columns import COLUMNS, conform
-from catalogs.crossmatch import Match, crossmatch
+from catalogs.crossmatch import Match, crossmatch, merge_duplicates
 from catalogs.ecsv import read_ecsv, write_ecsv
 from catalogs.errors import CatalogError
 from catalogs.fits import read_fits, write_fits
@@ -22,6 +22,7 @@ __all__ = [
     "conform",
     "crossmatch",
     "designation",
+    "merge_duplicates",
     "read_ecsv",
     "read_fits",
     "read_moc",

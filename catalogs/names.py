@@ -29,12 +29,37 @@ def _checked(ra, dec):
     return ra, dec, given
 
 
-def _name(acronym, ra_steps, sign, dec_steps):
-    seconds, centi = divmod(int(ra_steps), 100)
-    arcseconds, deci = divmod(int(dec_steps), 10)
-    hms = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}.{centi:02d}"
-    dms = f"{arcseconds // 3600:02d}{arcseconds // 60 % 60:02d}{arcseconds % 60:02d}.{deci}"
-    return f"{acronym} J{hms}{sign}{dms}"
+def _digits(values, width):
+    """uint8 (N, width), the last decimal digits of whole numbers as ASCII."""
+    places = 10 ** np.arange(width - 1, -1, -1)
+    return (values[:, None] // places % 10 + ord("0")).astype(np.uint8)
+
+
+def _sexagesimal(steps, per_second):
+    """Whole degrees or hours, minutes, seconds, and the rest, of (N,) steps."""
+    seconds, rest = np.divmod(steps, per_second)
+    return seconds // 3600, seconds // 60 % 60, seconds % 60, rest
+
+
+def _letters(count, values):
+    return np.broadcast_to(np.asarray(values, dtype="S1").view(np.uint8), count)[:, None]
+
+
+def _spell(ra_steps, is_south, dec_steps):
+    """`HHMMSS.ss+DDMMSS.s` as (N,) text, all rows at once: catalogues have a million."""
+    hours, degrees = _sexagesimal(ra_steps, 100), _sexagesimal(dec_steps, 10)
+    count = len(ra_steps)
+    parts = [
+        *(_digits(part, 2) for part in hours[:3]),
+        _letters(count, b"."),
+        _digits(hours[3], 2),
+        _letters(count, np.where(is_south, b"-", b"+")),
+        *(_digits(part, 2) for part in degrees[:3]),
+        _letters(count, b"."),
+        _digits(degrees[3], 1),
+    ]
+    spelt = np.ascontiguousarray(np.concatenate(parts, axis=1))  # (N, 18)
+    return spelt.view(f"S{spelt.shape[1]}")[:, 0].astype(str)
 
 
 def designation(acronym: str, ra, dec):
@@ -45,10 +70,9 @@ def designation(acronym: str, ra, dec):
     Raises CatalogError for a position off the sphere.
     """
     ra, dec, given = _checked(ra, dec)
-    ra_steps = _truncate(np.where(given, ra, 0) * CENTISECONDS_PER_DEGREE) % CENTISECONDS_PER_DAY
-    dec_steps = _truncate(np.abs(np.where(given, dec, 0)) * DECIARCSECONDS_PER_DEGREE)
-    names = np.empty(ra.shape, dtype=object)
-    for i in np.ndindex(ra.shape):
-        sign = "-" if dec[i] < 0 else "+"
-        names[i] = _name(acronym, ra_steps[i], sign, dec_steps[i]) if given[i] else None
+    names = np.full(ra.shape, None, dtype=object)
+    ra_steps = _truncate(ra[given] * CENTISECONDS_PER_DEGREE) % CENTISECONDS_PER_DAY
+    dec_steps = _truncate(np.abs(dec[given]) * DECIARCSECONDS_PER_DEGREE)
+    spelt = np.char.add(f"{acronym} J", _spell(ra_steps, dec[given] < 0, dec_steps))
+    names[given] = spelt.astype(object)
     return names if names.ndim else names.item()
