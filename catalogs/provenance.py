@@ -44,6 +44,7 @@ class Provenance:
     acknowledgements: str = _item("ACKNOWL", "meta.note", "Acknowledgements")
     licence: str = _item("LICENCE", "meta.note", "Licence")
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
+    release: str | None = _measured("RELEASE", "meta.version", "Version of the catalogue")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
     moc: str | None = _measured("MOC", "pos.outline", "Searched sky, MOC ASCII (IVOA MOC 2.0)")
     calibration_prevalence: float | None = _measured(

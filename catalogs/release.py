@@ -1,140 +1,134 @@
-"""A release: the catalogue in every format, a README that explains it, checksums."""
+"""A release: the catalogue in every format, what explains and supports it, checksums."""
 
 import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from astropy.table import Table
 
 from catalogs.atomic import write_bytes
 from catalogs.columns import conform
+from catalogs.ecsv import write_ecsv
+from catalogs.errors import CatalogError
 from catalogs.fits import write_fits
+from catalogs.moc import write_moc
+from catalogs.mrt import write_mrt
+from catalogs.parquet import write_parquet
 from catalogs.provenance import Provenance
-from catalogs.rows import kind
+from catalogs.readme import CHECKSUMS, citation_cff, readme
+from catalogs.regions import write_regions
 from catalogs.votable import write_votable
 
-CHECKSUMS = "SHA256SUMS"
+VERSION = r"\d+(\.\d+){1,2}(rc\d+)?"
+FALSE_POSITIVES = "-false-positives"
 
 
-def _with_interval(provenance, name):
-    value, low, high = (getattr(provenance, name + end) for end in ("", "_lo", "_hi"))
-    if value is None:
-        return "not measured"
-    interval = "" if low is None else f" (95 % interval {low:.3f} to {high:.3f})"
-    return f"{value:.3f}{interval}"
+@dataclass(frozen=True)
+class Form:
+    """One way to write a table: `write(table, provenance, path)`; `what` the README says of it."""
+
+    suffix: str
+    write: Callable
+    what: str
 
 
-def _count(table, name):
-    """Rows that have a true or known value in a column; 0 where the column is missing."""
-    if name not in table.colnames:
-        return 0
-    return sum(bool(v) for v in table[name].filled("" if kind(table[name]) == "str" else False))
+TABLES = (
+    Form("fits", write_fits, "FITS binary table"),
+    Form("vot", write_votable, "VOTable"),
+    Form("ecsv", write_ecsv, "CSV with a header that astropy reads (ECSV)"),
+    Form("parquet", write_parquet, "Parquet, its metadata a VOTable"),
+)
+OTHERS = (
+    Form("mrt", write_mrt, "the rows in fixed columns, described byte by byte in `ReadMe` (CDS)"),
+    Form("reg", write_regions, "regions for DS9"),
+)
+AREA = Form("moc.fits", write_moc, "the searched sky, a multi-order coverage map")
 
 
-def _share(value):
-    return "not stated" if value is None else f"{100 * value:.4g} %"
+@dataclass(frozen=True)
+class Attachment:
+    """A file that a release carries: its `name` there (with folders), its bytes, what it is."""
+
+    name: str
+    source: Path
+    what: str
 
 
-def _selection(table, provenance):
-    learned = _count(table, "in_training")
-    return f"""\
-## How the objects were selected
-{provenance.n_searched} objects were searched, {provenance.n_unreadable} of which could not be read.
-Candidates are those with a calibrated probability of at least {provenance.threshold:.6g}: here
-{len(table) - learned} rows with their rank. An object with several cutouts stands once, with its
-most probable one. Threshold: {provenance.threshold_rule}.
-
-Another {learned} rows are of the training and validation splits, marked: they have `in_training`
-true and no rank. Their split trained or calibrated the detector, so finding them is no evidence.
-
-## How far to trust it
-- Purity in the search set: {_with_interval(provenance, "purity")}
-- Purity at the natural prevalence: {_with_interval(provenance, "natural_purity")}
-- Completeness, of all there were to find: {_with_interval(provenance, "completeness")}
-- Completeness, of those that stand out: {_with_interval(provenance, "clear_completeness")}
-- Measured on: {provenance.measured_on or "not stated"}
-- Natural prevalence (assumed): {_share(provenance.natural_prevalence)}
-- Prevalence that `probability` is calibrated at: {_share(provenance.calibration_prevalence)}, of
-  objects as recognisable as the listed ones; what nobody could recognise is not in it.
-- {_count(table, "known_name")} rows carry the name of an object that was known before.
-
-Look at them by `rank`. Those with a `known_name` are published; what is left may be new.
-"""
+def require_version(version: str) -> None:
+    """Refuse what is no version. Raises CatalogError that says what is."""
+    if not re.fullmatch(VERSION, version, re.ASCII):
+        raise CatalogError(
+            f"version {version!r}; valid: two or three numbers with points between, such as 1.0 or "
+            "1.0.2, and rc1 behind them for a candidate of a release"
+        )
 
 
-def _columns(table):
-    lines = ["## Columns", "| name | type | unit | UCD | meaning |", "|---|---|---|---|---|"]
-    for c in table.itercols():
-        unit = "" if c.unit is None else c.unit.to_string("vounit")
-        lines.append(f"| {c.name} | {kind(c)} | {unit} | {c.meta['ucd']} | {c.description} |")
-    return "\n".join([*lines, ""])
+def _forms(provenance):
+    return (*TABLES, *OTHERS) if provenance.moc is None else (*TABLES, *OTHERS, AREA)
 
 
-def _reading(basename):
-    return f"""\
-## Reading it
-    from astropy.table import Table
-    Table.read("{basename}.vot")        # or "{basename}.fits"
-
-or TOPCAT, STILTS, CFITSIO; `catalogs.read_votable` and `catalogs.read_fits` give back every
-null and the provenance too. Positions are ICRS degrees. What is not known is null: NaN or TNULL
-in FITS, flagged in VOTable, never a number such as -99. FITS holds ASCII alone: other characters
-stand there as \\xe9 or \\u03b1 and a backslash as \\\\. Check the files with
-`sha256sum -c {CHECKSUMS}`.
-"""
+def _planned(table, provenance, folder, basename, false_positives):
+    """(table, its form, path, what the README says of it) of everything that is to be written."""
+    wholes = [(table, form, basename, "") for form in _forms(provenance)]
+    if false_positives is not None:
+        of = f"{len(false_positives)} candidates that are known not to be of the quarry: "
+        wholes += [(false_positives, form, basename + FALSE_POSITIVES, of) for form in TABLES]
+    return [
+        (rows, form, folder / f"{name}.{form.suffix}", of + form.what)
+        for rows, form, name, of in wholes
+    ]
 
 
-def _origin(provenance):
-    prompts = [f"  - `{prompt}`" for prompt in provenance.prompts] or ["  - none"]
-    return "\n".join([
-        "## Where it comes from",
-        f"- Software: {provenance.software} {provenance.version}, commit {provenance.commit}",
-        f"- Detector weights, SHA-256: {provenance.model_sha256}",
-        f"- Configuration digest: {provenance.config_digest}",
-        f"- Searched sky (MOC): {provenance.moc or 'not stated'}",
-        f"- Training set digest: {provenance.training_digest}",
-        f"- Seeds: {', '.join(map(str, provenance.seeds)) or 'none'}",
-        "- Prompts of the synthetic positives:",
-        *prompts,
-        f"- Made: {provenance.created}",
-        f"- Licence: {provenance.licence}",
-        f"- To cite: {provenance.citation or 'not stated'}",
-        f"- Acknowledgements: {provenance.acknowledgements}",
-        "",
-    ])  # fmt: skip
+def _attach(attachments, folder):
+    for attached in attachments:
+        yield write_bytes(folder / attached.name, attached.source.read_bytes())
 
 
-def readme(table: Table, provenance: Provenance, basename: str) -> str:
-    """The README (Markdown) of a table from `conform`."""
-    what = (
-        f"# {provenance.title}\n{len(table)} objects, each with its position, score, "
-        "calibrated probability and rank.\n"
+def _checksums(paths, folder):
+    lines = (
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in paths
     )
-    return "\n".join(
-        [
-            what,
-            _selection(table, provenance),
-            _columns(table),
-            _reading(basename),
-            _origin(provenance),
-        ]
-    )
-
-
-def _checksums(paths):
-    lines = (f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in paths)
     return "".join(lines).encode()
 
 
-def write_release(table, provenance: Provenance, folder, basename: str) -> list[Path]:
-    """Write `basename`.fits, `basename`.vot, README.md and SHA256SUMS into `folder`.
+def write_release(
+    table,
+    provenance: Provenance,
+    folder,
+    basename: str,
+    *,
+    false_positives=None,
+    attachments: Sequence[Attachment] = (),
+    authors: tuple[str, ...] = (),
+    follow: Callable[[Sequence], Iterable] = iter,
+) -> list[Path]:
+    """Write the catalogue in every format into `folder`, and what explains it.
 
-    `table` is what `conform` takes: DataFrame or astropy Table of the columns of COLUMNS.
-    The same table and provenance give the same bytes. Raises CatalogError.
+    `basename`.* (see TABLES, OTHERS, AREA), README.md, CITATION.cff and SHA256SUMS; ReadMe belongs
+    to the `.mrt`. The same input gives the same bytes.
+
+    Args:
+        table: what `conform` takes: DataFrame or astropy Table of the columns of COLUMNS.
+        false_positives: rows of the same kind, for `basename`-false-positives.*; None: not known.
+        attachments: files to carry along.
+        authors: "Family, Given", or the name of a collaboration.
+        follow: yields the list of tables to write as given; may show how far it is.
+
+    Returns the paths, SHA256SUMS last. Raises CatalogError.
     """
     released, folder = conform(table), Path(folder)
-    paths = [
-        write_fits(released, provenance, folder / f"{basename}.fits"),
-        write_votable(released, provenance, folder / f"{basename}.vot"),
-        write_bytes(folder / "README.md", readme(released, provenance, basename).encode()),
-    ]
-    return [*paths, write_bytes(folder / CHECKSUMS, _checksums(paths))]
+    false = None if false_positives is None else conform(false_positives)
+    paths, files = [], {}
+    for rows, form, path, what in follow(_planned(released, provenance, folder, basename, false)):
+        written = form.write(rows, provenance, path)
+        paths += written if isinstance(written, tuple) else [written]
+        files[path.name] = what
+    paths += _attach(attachments, folder)
+    files |= {attached.name: attached.what for attached in attachments}
+    said = {
+        "README.md": readme(released, provenance, basename, files),
+        "CITATION.cff": citation_cff(provenance, authors),
+    }
+    paths += [write_bytes(folder / name, text.encode()) for name, text in said.items()]
+    return [*paths, write_bytes(folder / CHECKSUMS, _checksums(paths, folder))]

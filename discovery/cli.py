@@ -128,7 +128,7 @@ def _take_step(verb: str, run_file: Path, runs: Path, yes: bool, device: str = "
     multiple=True,
     metavar="STEP",
     help="Do STEP and all that follows from it anew; may be repeated. STEP is ingest, "
-    "train-generator, synthesize, train, score, cluster, release or report; of one detector "
+    "train-generator, synthesize, train, score, cluster, catalogue or report; of one detector "
     "alone 'train mixed', 'score mixed', 'train real-only', 'score real-only'.",
 )
 @YES
@@ -213,10 +213,10 @@ _step_command(
     "clusters/: a table and a contact sheet per cluster",
 )
 _step_command(
-    "release",
-    "Write the candidate catalogue.",
+    "catalogue",
+    "Write the candidate catalogue, a draft until it is released.",
     "the candidates, what the surveys know of them, and the published objects",
-    "release/: FITS, VOTable, README and checksums",
+    "catalogue/: the table in every format, README, CITATION.cff and checksums",
 )
 _step_command(
     "report",
@@ -224,6 +224,64 @@ _step_command(
     "scores, catalogue, and the truth (mock sky) or the published objects",
     "report/index.html with its figures, and metrics.json",
 )
+
+
+@main.command("release")
+@RUN_FILE
+@click.option(
+    "--version",
+    required=True,
+    help="Of the release: two or three numbers with points between, e.g. 1.0; 1.0rc1 to try.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the release; releases/VERSION in the run's folder if left out.",
+)
+@RUNS
+@explained
+def release_command(run_file: Path, version: str, out: Path | None, runs: Path) -> None:
+    """Freeze the finished run RUN.toml into a folder to hand on, to Zenodo or VizieR, say.
+
+    The catalogue in every format, false positives as a table of their own where they are known,
+    README, CITATION.cff, the run file, what was measured, figures, contact sheets, checksums. The
+    same run gives the same bytes. What is in the folder already is never overwritten.
+
+    Example: discovery release runs/demo.toml --version 1.0
+    """
+    from catalogs.release import require_version
+
+    require_version(version)  # before what takes longer
+    run = _open_run(run_file, runs)
+    from discovery import pipeline
+    from discovery.release import release
+
+    pipeline.steps_of(run, "report")
+    pipeline.require(run, [step.name for step in pipeline.steps(run)], "release")
+    click.echo(f"release  {release(run, version, out)}")
+
+
+@main.command("diff")
+@click.argument("one", type=click.Path(path_type=Path, exists=True))
+@click.argument("other", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--examples", type=click.IntRange(1), default=3, show_default=True, help="To show of each."
+)
+@explained
+def diff_command(one: Path, other: Path, examples: int) -> None:
+    """Say what the release OTHER has otherwise than the release ONE.
+
+    Each is a release's folder, or a FITS or VOTable file of it. Rows are compared by object_id,
+    column by column; then what is said of the columns, and where the catalogue comes from; of two
+    folders also the false positives and all other files.
+
+    Exit status 0 says that they are the same, 1 that they differ, 2 that one cannot be read.
+    """
+    from catalogs.diff import describe
+
+    lines = describe(one, other, examples)
+    click.echo("\n".join(lines) or "no difference")
+    sys.exit(1 if lines else 0)
 
 
 def _is_run_file(first: Path) -> bool:

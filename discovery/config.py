@@ -46,7 +46,9 @@ class CatalogueConfig(BaseModel):
     acronym: str = Field(
         pattern=r"^[A-Z][A-Za-z0-9-]*$", description="first word of every object's IAU designation"
     )
-    version: str = Field("1.0", pattern=NAME, description="version of the release")
+    authors: tuple[str, ...] = Field(
+        (), description="who made it, each 'Family, Given' or the name of a collaboration"
+    )
     licence: str = Field("CC-BY-4.0", description="licence of the catalogue")
     acknowledgements: tuple[str, ...] = Field((), description="sentences, one a string")
 
@@ -68,7 +70,7 @@ class RunConfig(BaseModel):
     detector: DetectorConfig = Field(DetectorConfig(), description="the binary detector")
     cluster: ClusterConfig = Field(ClusterConfig(), description="grouping of the candidates")
     evidence: EvidenceConfig = Field(EvidenceConfig(), description="comparisons to make")
-    catalogue: CatalogueConfig | None = Field(None, description="the release; needs synthesis")
+    catalogue: CatalogueConfig | None = Field(None, description="the catalogue; needs synthesis")
 
     @model_validator(mode="after")
     def _names_of_surveys_differ(self):

@@ -34,6 +34,6 @@ def expected_seconds(run: Run) -> dict[str, float]:
         "train": detector.steps * detector.batch * detector.ensemble / DETECTOR_TRAINED,
         "score": total * detector.ensemble * detector.views / SCORING_PASSES,
         "cluster": 5.0,
-        "release": 5.0,
+        "catalogue": 5.0,
         "report": 20.0,
     }

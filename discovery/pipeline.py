@@ -16,10 +16,10 @@ from discovery.generator.checkpoint import require_start, start_digest
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
+    catalogue_step,
     cluster_step,
     ingest_step,
     refuse_unknown_words,
-    release_step,
     report_step,
     score_step,
     synthesize_step,
@@ -93,17 +93,17 @@ def _search_and_release(run: Run) -> list[Step]:
             lambda run: [run.clusters],
         ),
         Step(
-            "release",
-            release_step,
+            "catalogue",
+            catalogue_step,
             lambda run: _settings(run, "catalogue", "evidence"),
             ("cluster", *scored),
-            lambda run: [run.release],
+            lambda run: [run.catalogue],
         ),
         Step(
             "report",
             report_step,
             lambda run: _settings(run, "evidence", "name"),
-            (*scored, "release"),
+            (*scored, "catalogue"),
             lambda run: [run.report, run.folder / "metrics.json"],
         ),
     ]

@@ -1,15 +1,18 @@
-"""From candidates to the released catalogue: one table, and where it comes from."""
+"""From candidates to the catalogue of the run, and from that to a release of it."""
 
+import filecmp
+import os
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 import discovery
-from catalogs import Provenance, designation, write_release
+from catalogs import Provenance, designation, merge_duplicates, selection_area
+from catalogs.release import Attachment, require_version, write_release
 from discovery.candidates import (
     find_candidates,
     read_card,
@@ -17,11 +20,18 @@ from discovery.candidates import (
     read_scores,
     threshold_of,
 )
+from discovery.config import CatalogueConfig
+from discovery.detector.checkpoint import CARD
+from discovery.errors import BadInput
 from discovery.evidence.judge import Judgement, judge
 from discovery.evidence.metrics import Estimate, Proportion
-from discovery.files import digest
-from discovery.run import MIXED, Run
+from discovery.files import digest, read_json
+from discovery.progress import say, track
+from discovery.run import MIXED, Run, alone, remove
+from discovery.surveys.ingest import SAME_WITHIN_ARCSEC
 from discovery.surveys.mock import STANDS_OUT
+
+DRAFT = "draft"
 
 # Column of the catalogue: the names it has in the surveys' tables.
 FROM_SURVEY = {
@@ -35,12 +45,119 @@ FROM_SURVEY = {
 }
 
 
-def release(run: Run) -> list[Path]:
-    """Write the catalogue of the run's candidates into its release folder."""
-    config = run.config.catalogue
+# Figures of the report that a release carries, and what they show.
+FIGURES = {
+    "scores": "how the searched objects scored",
+    "precision-recall": "purity against completeness",
+    "reliability": "whether probabilities keep their promise",
+    "completeness": "completeness against lane contrast",
+    "samples": "real and synthetic cutouts",
+    "candidates": "the candidates by rank",
+}
+
+
+def write_draft(run: Run) -> list[Path]:
+    """Write the catalogue of the run's candidates into its folder, as a draft."""
+    return _write(run, run.catalogue, DRAFT, [])
+
+
+def release(run: Run, version: str, out: Path | None = None) -> Path:
+    """Freeze a finished run into a folder that can be handed on as it is.
+
+    The same run gives the same bytes. The folder appears whole; one that is there stays as it is.
+
+    Args:
+        out: the folder; by default releases/<version> in the run's.
+
+    Returns the folder.
+
+    Raises:
+        BadInput: `out` holds anything else than this release.
+        CatalogError: `version` is none.
+    """
+    require_version(version)
+    folder = Path(out) if out else run.folder / "releases" / version
+    making = folder.absolute().with_name(f".{folder.absolute().name}.making")
+    with alone(run.folder):
+        remove(making)  # of a process that was killed
+        try:
+            _write(run, making, version, list(_attachments(run)))
+            _put(making, folder)
+        finally:
+            remove(making)
+    return folder
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Rename `made` to `folder`, unless that holds the same."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        other = _unlike(made, folder)
+        if other:
+            raise BadInput(
+                f"{folder} is there and is not this release: {other}. A release is never "
+                "overwritten; give another --version, or another folder with --out."
+            )
+        say(f"{folder}: released before, the same to the last byte")
+        return
+    os.replace(made, folder)
+
+
+def _unlike(made: Path, folder: Path) -> str | None:
+    """The first thing that tells two folders apart."""
+    if not folder.is_dir():
+        return "it is a file"
+    mine, theirs = ({p.relative_to(f).as_posix() for p in f.rglob("*") if p.is_file()}
+                    for f in (made, folder))  # fmt: skip
+    if lone := sorted(mine ^ theirs):
+        return f"{lone[0]} is {'not there' if lone[0] in mine else 'no part of it'}"
+    differ = (n for n in sorted(mine) if not filecmp.cmp(made / n, folder / n, shallow=False))
+    changed = next(differ, None)
+    return changed and f"{changed} differs"
+
+
+def _write(run: Run, folder: Path, version: str, attachments: list[Attachment]) -> list[Path]:
+    config, judged = run.config.catalogue, judge_search(run, MIXED)
+    table = catalogue_table(run)
     return write_release(
-        catalogue_table(run), provenance(run), run.release, f"{run.config.name}-{config.version}"
+        table,
+        provenance(run, judged, version),
+        folder,
+        f"{run.config.name}-{version}",
+        false_positives=false_positives(table, judged),
+        attachments=attachments,
+        authors=config.authors,
+        follow=lambda tables: track(tables, "catalogue", unit="files"),
     )
+
+
+def _attachments(run: Run) -> Iterator[Attachment]:
+    """What a release carries beside its tables; what the run did not make is left out."""
+    said = {
+        run.folder / "run.toml": "the run file: every setting, prompt and seed",
+        run.folder / "metrics.json": "all that was measured, with 95 % intervals",
+        run.detector(MIXED) / CARD: "the detector: preprocessing, calibration, threshold, digests",
+        run.generator / "generator.json": "the generator: settings and digests",
+    }
+    yield from (Attachment(source.name, source, what) for source, what in said.items())
+    for name, what in FIGURES.items():
+        for file in (f"{name}.png", f"{name}.pdf"):
+            if (source := run.report / "figures" / file).exists():
+                yield Attachment(f"figures/{file}", source, what)
+    for sheet in sorted(run.clusters.glob("cluster-*.png")):
+        number = int(sheet.stem.removeprefix("cluster-"))
+        yield Attachment(f"sheets/{sheet.name}", sheet, f"contact sheet of cluster {number}")
+
+
+def false_positives(table: pd.DataFrame, judged: Judgement) -> pd.DataFrame | None:
+    """The candidates that are known not to be of the quarry, with `contaminant`: what they are.
+
+    None where nobody knows the nature of every candidate.
+    """
+    if judged.basis != "truth":
+        return None
+    kinds = {false.object_id: false.kind for false in judged.false_positives}
+    wrong = table[table["object_id"].isin(kinds)]
+    return wrong.assign(contaminant=wrong["object_id"].map(kinds).astype(object))
 
 
 def catalogue_table(run: Run) -> pd.DataFrame:
@@ -54,7 +171,8 @@ def catalogue_table(run: Run) -> pd.DataFrame:
     # not quarry: finding such an object is no evidence.
     table["in_training"] = table["split"] != "search"
     table["found_by"] = _found_by(table, run)
-    return table.drop(columns=["galaxy"])
+    # Cutouts of one object that two surveys call by galaxies of their own.
+    return merge_duplicates(table.drop(columns=["galaxy"]), SAME_WITHIN_ARCSEC)
 
 
 def _from_store(run: Run) -> pd.DataFrame:
@@ -102,10 +220,9 @@ def judge_search(run: Run, variant: str) -> Judgement:
     )
 
 
-def provenance(run: Run) -> Provenance:
+def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
     """Everything that made the catalogue, and how good it was measured to be."""
-    config, card = run.config.catalogue, read_card(run, MIXED)
-    judged = judge_search(run, MIXED)
+    config, card, created = run.config.catalogue, read_card(run, MIXED), _created(run)
     return Provenance(
         title=config.title,
         software="discovery",
@@ -113,7 +230,7 @@ def provenance(run: Run) -> Provenance:
         commit=_commit(),
         model_sha256=card["weights_sha256"],
         config_digest=digest(run.config.model_dump(mode="json")),
-        prompts=tuple(p.prompt for p in run.config.synthesis.prompts if p.label == 1),
+        prompts=tuple(p.prompt for p in run.config.synthesis.wanted if p.label == 1),
         seeds=(
             run.config.seed,
             run.config.generator.seed,
@@ -127,7 +244,10 @@ def provenance(run: Run) -> Provenance:
         n_unreadable=judged.unreadable,
         acknowledgements=" ".join(config.acknowledgements),
         licence=config.licence,
-        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        created=created,
+        release=version,
+        citation=_citation(config, version, created),
+        moc=_searched_area(run),
         calibration_prevalence=card["calibration"]["prevalence"],
         natural_prevalence=run.config.evidence.natural_prevalence,
         **_measured("purity", judged.purity),
@@ -136,6 +256,22 @@ def provenance(run: Run) -> Provenance:
         **_measured("clear_completeness", judged.completeness_standing_out),
         measured_on=_measured_on(judged),
     )
+
+
+def _created(run: Run) -> str:
+    # When the candidates were found: writing them down again makes them no younger.
+    return read_json(run.folder / "manifest.json")["cluster"]["finished"][:19]
+
+
+def _citation(config: CatalogueConfig, version: str, created: str) -> str:
+    authors = "; ".join(config.authors) or "The makers of this catalogue"
+    return f"{authors} ({created[:4]}): {config.title}, version {version}"
+
+
+def _searched_area(run: Run) -> str | None:
+    """The part of the sky that the searched cutouts lie in, as MOC; None without positions."""
+    sky = run.store().table(["ra", "dec"], split="search").astype(float)
+    return selection_area(sky["ra"], sky["dec"]) if sky.notna().all(axis=1).any() else None
 
 
 def _measured(name: str, measure: Proportion | Estimate | None) -> dict:

@@ -15,7 +15,7 @@ from discovery.evidence.judge import Judgement
 from discovery.evidence.report import Cluster, Download, ReportInputs, write_report
 from discovery.files import digest, read_json, write_json
 from discovery.morphology.prompts import plain_text
-from discovery.release import catalogue_table, judge_search
+from discovery.release import DRAFT, catalogue_table, judge_search
 from discovery.run import MIXED, Run
 from discovery.surveys.ingest import read_failures
 
@@ -120,8 +120,8 @@ def _timings(run: Run) -> tuple[tuple[str, float], ...]:
 
 
 def _downloads(run: Run) -> tuple[Download, ...]:
-    files = sorted(path for path in run.release.iterdir() if not path.name.startswith("."))
-    return tuple(Download(path.name, f"../release/{path.name}") for path in files)
+    files = sorted(path for path in run.catalogue.iterdir() if not path.name.startswith("."))
+    return tuple(Download(path.name, f"../catalogue/{path.name}") for path in files)
 
 
 def closing_words(run: Run) -> str:
@@ -134,7 +134,8 @@ def closing_words(run: Run) -> str:
     lines += ["", f"report     {run.report / 'index.html'}"]
     lines += [
         f"catalogue  {path}"
-        for path in sorted(run.release.iterdir())
-        if path.suffix in (".fits", ".vot")
+        for suffix in ("fits", "vot")
+        for path in [run.catalogue / f"{run.config.name}-{DRAFT}.{suffix}"]
     ]
+    lines += [f"to release it, type: discovery release {run.source} --version 1.0"]
     return "\n".join(lines)

@@ -48,8 +48,8 @@ class Run:
         return self.folder / "clusters"
 
     @property
-    def release(self) -> Path:
-        return self.folder / "release"
+    def catalogue(self) -> Path:
+        return self.folder / "catalogue"
 
     @property
     def report(self) -> Path:

@@ -17,7 +17,7 @@ from discovery.generator import train as generator_training
 from discovery.generator.checkpoint import GENERATORS, known_tags
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 from discovery.neighbours.group import group
-from discovery.release import release
+from discovery.release import write_draft
 from discovery.run import MIXED, Run
 from discovery.surveys import ingest as ingesting
 
@@ -113,9 +113,9 @@ def cluster_step(run: Run) -> None:
     )
 
 
-def release_step(run: Run) -> None:
-    """The catalogue, fit to be handed on."""
-    release(run)
+def catalogue_step(run: Run) -> None:
+    """The catalogue in every format, a draft until it is released."""
+    write_draft(run)
 
 
 def report_step(run: Run) -> None:

@@ -57,9 +57,13 @@ def run(tmp_path):
     run = Run(load_config(RUN_FILE), tmp_path / "run", RUN_FILE)
     image = png(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
     keys = ("object_id", "survey", "galaxy", "split")
-    common = {"image": image, "crop": 1.0, "ra": 1.0, "dec": 2.0, "sha256": "0" * 64}
+    common = {"image": image, "crop": 1.0, "dec": 2.0, "sha256": "0" * 64}
     for survey in ("one", "two"):
-        rows = [dict(zip(keys, c, strict=False)) | common for c in CUTOUTS if c[1] == survey]
+        rows = [
+            dict(zip(keys, cutout, strict=False)) | common | {"ra": float(i)}
+            for i, cutout in enumerate(CUTOUTS)
+            if cutout[1] == survey
+        ]
         write_shard(rows, run.cutouts / survey / "00000.parquet")
     failures = pd.DataFrame(FAILURES, columns=["object_id", "survey", "split"])
     write(failures.assign(reason="not an image"), run.cutouts / "failures.parquet")

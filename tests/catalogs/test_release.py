@@ -1,14 +1,25 @@
-import hashlib
 import os
 import subprocess
 import sys
 from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 from astropy.table import Table
 
-from catalogs import CatalogError, Provenance, conform, read_fits, read_votable, write_release
+from catalogs import (
+    CatalogError,
+    Provenance,
+    conform,
+    read_ecsv,
+    read_fits,
+    read_parquet,
+    read_votable,
+    write_release,
+)
+from catalogs.release import Attachment, require_version
 from tests.catalogs.catalogue_samples import hostile, provenance, table
 from tests.catalogs.test_formats import assert_same
 
@@ -22,14 +33,80 @@ def run_python(code, *arguments, check=True, **environment):
     )  # fmt: skip
 
 
+def readme_of(paths):
+    return next(path for path in paths if path.name == "README.md").read_text()
+
+
 def test_the_folder_is_complete_and_reads_back(tmp_path):
-    paths = write_release(hostile(), provenance(), tmp_path / "new" / "release", "detg")
-    assert [p.name for p in paths] == ["detg.fits", "detg.vot", "README.md", "SHA256SUMS"]
-    assert sorted(p.name for p in (tmp_path / "new" / "release").iterdir()) == sorted(
-        p.name for p in paths
-    )
-    for read, path in zip((read_fits, read_votable), paths, strict=False):
+    folder = tmp_path / "new" / "release"
+    (tmp_path / "a.png").write_bytes(b"picture")
+    picture = Attachment("figures/b.png", tmp_path / "a.png", "a picture of it")
+    paths = write_release(
+        hostile(), provenance(moc="6/4-5 9"), folder, "detg",
+        false_positives=hostile().iloc[:2].assign(contaminant="merger"), attachments=[picture],
+    )  # fmt: skip
+    forms = ["fits", "vot", "ecsv", "parquet"]
+    assert [p.relative_to(folder).as_posix() for p in paths] == [
+        *(f"detg.{form}" for form in forms), "detg.mrt", "ReadMe", "detg.reg", "detg.moc.fits",
+        *(f"detg-false-positives.{form}" for form in forms),
+        "figures/b.png", "README.md", "CITATION.cff", "SHA256SUMS",
+    ]  # fmt: skip
+    assert {p for p in folder.rglob("*") if p.is_file()} == set(paths)
+    for read, path in zip((read_fits, read_votable, read_ecsv, read_parquet), paths, strict=False):
         assert_same(read(path), conform(hostile()))
+    wrong = read_fits(folder / "detg-false-positives.fits")
+    assert wrong["object_id"].tolist() == hostile()["object_id"][:2].tolist()
+    assert wrong["contaminant"].tolist() == ["merger", "merger"]
+    readme = (folder / "README.md").read_text()
+    assert "- `figures/b.png` – a picture of it" in readme
+    told = "- `detg-false-positives.fits` – 2 candidates that are known not to be of the quarry"
+    assert told in readme
+
+
+def test_what_is_not_known_is_not_written(tmp_path):
+    names = {p.name for p in write_release(table(), provenance(), tmp_path, "detg")}
+    assert not [name for name in names if "moc" in name or "false-positives" in name]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2026.1.3", "0.1rc2"])
+def test_a_version(version):
+    require_version(version)
+
+
+@pytest.mark.parametrize(
+    "version", ["", "1", "v1.0", "1.0-final", "1.0.0.0", "../1.0", "1.0\n", "draft", "١.٠"]
+)
+def test_no_version(version):
+    with pytest.raises(CatalogError) as refused:
+        require_version(version)
+    assert str(refused.value).startswith(f"version {version!r}; valid: two or three numbers with")
+
+
+def test_the_citation_file_says_who_what_and_when(tmp_path):
+    said = provenance(title='Dusty: a "first" look', release="1.0", created="2026-11-21T10:00:00")
+    authors = ("Doe, Jane", "The Söné Collaboration")
+    write_release(table(), said, tmp_path, "detg", authors=authors)
+    read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
+    assert read == {
+        "cff-version": "1.2.0",
+        "type": "dataset",
+        "message": "If you use this catalogue, please cite it.",
+        "title": 'Dusty: a "first" look',
+        "version": "1.0",
+        "date-released": date(2026, 11, 21),
+        "license": "CC-BY-4.0",
+        "authors": [
+            {"family-names": "Doe", "given-names": "Jane"},
+            {"name": "The Söné Collaboration"},
+        ],
+    }
+    assert '# Dusty: a "first" look, version 1.0\n' in (tmp_path / "README.md").read_text()
+
+
+def test_a_catalogue_that_names_no_author_is_cited_too(tmp_path):
+    write_release(table(), provenance(), tmp_path, "detg")
+    read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
+    assert read["authors"] == [{"name": "The makers of this catalogue"}]
 
 
 @pytest.mark.parametrize("name", ["detg.fits", "detg.vot"])
@@ -41,20 +118,24 @@ def test_the_readme_command_opens_both_files(tmp_path, name):
 
 
 def test_checksums_are_those_of_the_files(tmp_path):
-    *files, sums = write_release(table(), provenance(), tmp_path, "detg")
-    listed = dict(reversed(line.split("  ")) for line in sums.read_text().splitlines())
-    assert listed == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    picture = Attachment("figures/b.png", Path(__file__), "a picture")
+    *files, sums = write_release(table(), provenance(), tmp_path, "detg", attachments=[picture])
+    done = subprocess.run(
+        ["sha256sum", "--strict", "-c", sums.name], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    names = [str(path.relative_to(tmp_path)) for path in files]
+    assert done.stdout.splitlines() == [f"{name}: OK" for name in names]
 
 
 def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     known = [None, "", "NGC 4370", None, None, None]
-    said = provenance(citation="Someone 2026", measured_on="the mock sky's truth",
-                      moc="6/4-5 9 7/3000",
-                      completeness=0.7, completeness_lo=0.6, completeness_hi=0.8,
+    said = provenance(release="1.0", citation="Someone 2026", moc="6/4-5 9 7/3000",
+                      measured_on="the mock sky's truth", completeness=0.7, completeness_lo=0.6, completeness_hi=0.8,
                       clear_completeness=0.9, clear_completeness_lo=0.85,
                       clear_completeness_hi=0.95)  # fmt: skip
     rows = table(known_name=known)
-    readme = write_release(rows, said, tmp_path, "detg")[2].read_text()
+    readme = readme_of(write_release(rows, said, tmp_path, "detg"))
     for column in conform(rows).itercols():
         assert f"| {column.name} |" in readme
         assert column.description in readme
@@ -79,7 +160,7 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
 def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):
     measured = [name + end for name in ("purity", "natural_purity") for end in ("", "_lo", "_hi")]
     said = provenance(natural_prevalence=None, **dict.fromkeys(measured))
-    readme = write_release(table(), said, tmp_path, "detg")[2].read_text()
+    readme = readme_of(write_release(table(), said, tmp_path, "detg"))
     assert "Purity in the search set: not measured" in readme
     assert "Purity at the natural prevalence: not measured" in readme
     assert "Completeness, of all there were to find: not measured" in readme
@@ -89,10 +170,13 @@ def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):
 def test_same_bytes_in_another_process_and_place(tmp_path):
     code = (
         "from catalogue_samples import hostile, provenance; from catalogs import write_release; "
-        "import sys; write_release(hostile(), provenance(), sys.argv[1], 'detg')"
+        "import sys; rows = hostile(); write_release(rows, provenance(moc='6/4-5 9'), sys.argv[1], "
+        "'detg', false_positives=rows.iloc[:1])"
     )
     run_python(code, tmp_path / "there", PYTHONHASHSEED="1", TZ="UTC9")
-    write_release(hostile(), provenance(), tmp_path / "here", "detg")
+    rows = hostile()
+    said = provenance(moc="6/4-5 9")
+    write_release(rows, said, tmp_path / "here", "detg", false_positives=rows.iloc[:1])
     one, two = (
         {p.name: p.read_bytes() for p in (tmp_path / s).iterdir()} for s in ("here", "there")
     )

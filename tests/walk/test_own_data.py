@@ -45,7 +45,7 @@ def test_a_copy_of_the_template_makes_a_catalogue(cutouts, tmp_path):
     told = CliRunner().invoke(main, command)
     assert told.exit_code == 0, told.output
     folder = tmp_path / "runs/mine"
-    catalogue = read_votable(next((folder / "release").glob("*.vot")))
+    catalogue = read_votable(next((folder / "catalogue").glob("*.vot")))
     assert len(catalogue) > 0
     assert (folder / "report/index.html").exists()
     again = CliRunner().invoke(main, command)

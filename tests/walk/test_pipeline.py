@@ -80,7 +80,7 @@ def test_a_process_that_assists_takes_a_step_and_records_nothing(run, made):
     assert made == ["first", "second", "second"]
 
 
-@pytest.mark.parametrize("verb", ["run", "release"])
+@pytest.mark.parametrize("verb", ["run", "catalogue"])
 def test_processes_share_the_training_of_a_generator_alone(verb, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = CliRunner().invoke(main, [verb, str(RUN_FILE)])
@@ -150,9 +150,9 @@ def plan_of(run, redo=()):
         return pipeline.plan(run, redo)
 
 
-def test_release_and_report_need_every_score_and_metrics_are_the_reports(run):
+def test_catalogue_and_report_need_every_score_and_metrics_are_the_reports(run):
     steps = {step.name: step for step in pipeline.steps(run)}
-    for name in ("release", "report"):
+    for name in ("catalogue", "report"):
         assert {"score mixed", "score real-only"} <= set(steps[name].needs)
     assert run.folder / "metrics.json" in steps["report"].outputs(run)
 
@@ -221,7 +221,7 @@ def test_redo_takes_verbs_and_a_dry_run_shows_it(run, tmp_path):
     assert "to do" not in CliRunner().invoke(main, typed).output
     told = CliRunner().invoke(main, [*typed, "--redo", "score"]).output
     anew = [line.split("  ")[1] for line in told.splitlines() if "to do anew: --redo" in line]
-    assert anew == ["score mixed", "score real-only", "cluster", "release", "report"]
+    assert anew == ["score mixed", "score real-only", "cluster", "catalogue", "report"]
     refused = CliRunner().invoke(main, [*typed, "--redo", "scores"])
     assert refused.exit_code == 2
     assert "no step 'scores'; its steps: ingest, train-generator" in refused.output

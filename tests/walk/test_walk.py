@@ -19,12 +19,12 @@ from catalogs import read_fits, read_votable
 
 RUN_FILE = Path(__file__).parent / "tiny.toml"
 STEPS = ["ingest", "train-generator", "synthesize", "train mixed", "score mixed",
-         "train real-only", "score real-only", "cluster", "release", "report"]  # fmt: skip
+         "train real-only", "score real-only", "cluster", "catalogue", "report"]  # fmt: skip
 # Seconds into a step at which it is killed; two are over in a blink.
 KILLED = dict.fromkeys(
     ["ingest", "train-generator", "synthesize", "train mixed", "score mixed"], 0.1
 )
-KILLED |= {"cluster": 0.0, "release": 0.0, "report": 0.1}
+KILLED |= {"cluster": 0.0, "catalogue": 0.0, "report": 0.1}
 
 
 def command(*arguments) -> list[str]:
@@ -79,7 +79,7 @@ def test_the_report_lists_the_steps_as_they_were_taken(finished):
 
 
 def released(folder: Path, suffix: str) -> Path:
-    return next((folder / "release").glob(f"*.{suffix}"))
+    return next((folder / "catalogue").glob(f"tiny-draft.{suffix}"))
 
 
 def test_catalogues_say_the_same(finished):
@@ -139,6 +139,105 @@ def test_nothing_synthetic_leaves_the_training_set(finished):
     assert not dreamt & {object_id for ids in scored for object_id in ids}
 
 
+def release(folder: Path, *more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command("release", RUN_FILE, "--runs", folder.parent, *more), capture_output=True, text=True
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
+    folder = finished[0]
+    done = release(folder, "--version", "1.0", "--out", tmp_path / "one")
+    assert done.stdout == f"release  {tmp_path / 'one'}\n", done.stderr
+    assert release(folder, "--version", "1.0").returncode == 0
+    one, two = contents(tmp_path / "one"), contents(folder / "releases/1.0")
+    assert one == two
+    assert {p.name for p in tmp_path.iterdir()} == {"one"}
+    forms = ("fits", "vot", "ecsv", "parquet")
+    wanted = {f"tiny-1.0{part}.{form}" for part in ("", "-false-positives") for form in forms}
+    wanted |= {"tiny-1.0.mrt", "tiny-1.0.reg", "tiny-1.0.moc.fits", "ReadMe", "README.md"}
+    wanted |= {"CITATION.cff", "SHA256SUMS", "run.toml", "metrics.json", "detector.json"}
+    wanted |= {"generator.json", "figures/candidates.png", "figures/precision-recall.pdf"}
+    assert wanted <= set(one)
+    sheets = {name for name in one if name.startswith("sheets/")}
+    assert {"sheets/" + p.name for p in (folder / "clusters").glob("*.png")} == sheets != set()
+    assert one["run.toml"] == RUN_FILE.read_bytes()
+    checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=tmp_path / "one", check=False)
+    assert checked.returncode == 0
+    assert one["SHA256SUMS"].count(b"\n") == len(one) - 1
+
+
+def test_a_release_has_the_rows_of_the_draft_and_says_its_version(finished):
+    folder = finished[0]
+    assert release(folder, "--version", "1.0").returncode == 0
+    frozen = read_fits(folder / "releases/1.0/tiny-1.0.fits")
+    pd.testing.assert_frame_equal(
+        frozen.to_pandas(), read_fits(released(folder, "fits")).to_pandas(), check_exact=True
+    )
+    judged = json.loads((folder / "metrics.json").read_text())["mixed"]
+    wrong = read_votable(folder / "releases/1.0/tiny-1.0-false-positives.vot")
+    kinds = {f["object_id"]: f["kind"] for f in judged["false_positives"]}
+    assert dict(zip(map(str, wrong["object_id"]), wrong["contaminant"], strict=True)) == kinds != {}
+    said = frozen.meta["provenance"]
+    assert said.release == "1.0"
+    assert said.citation.endswith("): Candidates of a tiny sky, version 1.0")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["cluster"]["finished"].startswith(said.created)
+    cells = {cell.split("/")[0] for cell in said.moc.split() if "/" in cell}
+    assert cells
+    readme = (folder / "releases/1.0/README.md").read_text()
+    assert "Candidates of a tiny sky, version 1.0" in readme
+    assert f"Purity in the search set: {judged['purity']['estimate']:.3f} (95 % interval" in readme
+
+
+def test_a_release_is_never_overwritten(finished, tmp_path):
+    out = tmp_path / "out"
+    assert release(finished[0], "--version", "1.0", "--out", out).returncode == 0
+    before = contents(out)
+    again = release(finished[0], "--version", "1.0", "--out", out)
+    assert "released before, the same to the last byte" in again.stderr
+    other = release(finished[0], "--version", "1.1", "--out", out)
+    assert other.returncode == 2
+    assert f"{out} is there and is not this release: " in other.stderr
+    assert "give another --version, or another folder with --out." in other.stderr
+    assert contents(out) == before
+    (out / "README.md").write_text("mine")
+    changed = release(finished[0], "--version", "1.0", "--out", out)
+    assert f"{out} is there and is not this release: README.md differs." in changed.stderr
+    assert (out / "README.md").read_text() == "mine"
+
+
+def test_a_wrong_version_and_an_unfinished_run_are_refused(finished, tmp_path):
+    wrong = release(finished[0], "--version", "final")
+    assert wrong.returncode == 2
+    assert "version 'final'; valid: two or three numbers with points" in wrong.stderr
+    unfinished = release(tmp_path / "tiny", "--version", "1.0")
+    assert unfinished.returncode == 2
+    assert "release needs the step 'ingest', which is not done" in unfinished.stderr
+
+
+def test_diff_tells_two_releases_apart(finished, tmp_path):
+    for version in ("1.0", "1.1"):
+        release(finished[0], "--version", version, "--out", tmp_path / version)
+    differ = subprocess.run(
+        command("diff", tmp_path / "1.0", tmp_path / "1.1"), capture_output=True, text=True
+    )
+    assert differ.returncode == 1
+    lines = differ.stdout.splitlines()
+    assert lines[0] == "provenance, release: 1.0 -> 1.1"
+    assert lines[1].startswith("provenance, citation: ")
+    assert len(lines) == 2
+    tables = [tmp_path / "1.0/tiny-1.0.fits", tmp_path / "1.0/tiny-1.0.vot"]
+    same = subprocess.run(command("diff", *tables), capture_output=True, text=True)
+    assert (same.returncode, same.stdout) == (0, "no difference\n")
+    lost = subprocess.run(command("diff", tables[0], "none.fits"), capture_output=True, text=True)
+    assert lost.returncode == 2
+
+
 def test_a_second_run_does_nothing_and_redo_gives_the_same_rows(finished):
     folder, _ = finished
     before = rows(folder)
@@ -157,7 +256,7 @@ def test_killed_at_any_step_it_ends_with_the_same_rows(finished, tmp_path):
         kill_in(step, seconds, tmp_path)
     ended = run(tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert "release: done before" in ended.stderr
+    assert "catalogue: done before" in ended.stderr
     pd.testing.assert_frame_equal(rows(tmp_path / "tiny"), rows(finished[0]), check_exact=True)
     assert not list((tmp_path / "tiny").rglob(".*.part"))
 
