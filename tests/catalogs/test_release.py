@@ -131,7 +131,8 @@ def test_checksums_are_those_of_the_files(tmp_path):
 def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     known = [None, "", "NGC 4370", None, None, None]
     said = provenance(release="1.0", citation="Someone 2026", moc="6/4-5 9 7/3000",
-                      measured_on="the mock sky's truth", completeness=0.7, completeness_lo=0.6, completeness_hi=0.8,
+                      measured_on="the mock sky's truth",
+                      completeness=0.7, completeness_lo=0.6, completeness_hi=0.8,
                       clear_completeness=0.9, clear_completeness_lo=0.85,
                       clear_completeness_hi=0.95)  # fmt: skip
     rows = table(known_name=known)

@@ -14,8 +14,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner, Result
 
 from catalogs import read_fits, read_votable
+from discovery.cli import main
 
 RUN_FILE = Path(__file__).parent / "tiny.toml"
 STEPS = ["ingest", "train-generator", "synthesize", "train mixed", "score mixed",
@@ -139,10 +141,13 @@ def test_nothing_synthetic_leaves_the_training_set(finished):
     assert not dreamt & {object_id for ids in scored for object_id in ids}
 
 
-def release(folder: Path, *more) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command("release", RUN_FILE, "--runs", folder.parent, *more), capture_output=True, text=True
-    )
+def invoke(*arguments) -> Result:
+    """A verb in this process, which has loaded torch already."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def release(folder: Path, *more) -> Result:
+    return invoke("release", RUN_FILE, "--runs", folder.parent, *more)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -152,8 +157,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
     folder = finished[0]
     done = release(folder, "--version", "1.0", "--out", tmp_path / "one")
-    assert done.stdout == f"release  {tmp_path / 'one'}\n", done.stderr
-    assert release(folder, "--version", "1.0").returncode == 0
+    assert done.stdout == f"release  {tmp_path / 'one'}\n", done.output
+    assert release(folder, "--version", "1.0").exit_code == 0
     one, two = contents(tmp_path / "one"), contents(folder / "releases/1.0")
     assert one == two
     assert {p.name for p in tmp_path.iterdir()} == {"one"}
@@ -173,7 +178,7 @@ def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
 
 def test_a_release_has_the_rows_of_the_draft_and_says_its_version(finished):
     folder = finished[0]
-    assert release(folder, "--version", "1.0").returncode == 0
+    assert release(folder, "--version", "1.0").exit_code == 0
     frozen = read_fits(folder / "releases/1.0/tiny-1.0.fits")
     pd.testing.assert_frame_equal(
         frozen.to_pandas(), read_fits(released(folder, "fits")).to_pandas(), check_exact=True
@@ -196,12 +201,12 @@ def test_a_release_has_the_rows_of_the_draft_and_says_its_version(finished):
 
 def test_a_release_is_never_overwritten(finished, tmp_path):
     out = tmp_path / "out"
-    assert release(finished[0], "--version", "1.0", "--out", out).returncode == 0
+    assert release(finished[0], "--version", "1.0", "--out", out).exit_code == 0
     before = contents(out)
     again = release(finished[0], "--version", "1.0", "--out", out)
     assert "released before, the same to the last byte" in again.stderr
     other = release(finished[0], "--version", "1.1", "--out", out)
-    assert other.returncode == 2
+    assert other.exit_code == 2
     assert f"{out} is there and is not this release: " in other.stderr
     assert "give another --version, or another folder with --out." in other.stderr
     assert contents(out) == before
@@ -213,29 +218,27 @@ def test_a_release_is_never_overwritten(finished, tmp_path):
 
 def test_a_wrong_version_and_an_unfinished_run_are_refused(finished, tmp_path):
     wrong = release(finished[0], "--version", "final")
-    assert wrong.returncode == 2
+    assert wrong.exit_code == 2
     assert "version 'final'; valid: two or three numbers with points" in wrong.stderr
     unfinished = release(tmp_path / "tiny", "--version", "1.0")
-    assert unfinished.returncode == 2
+    assert unfinished.exit_code == 2
     assert "release needs the step 'ingest', which is not done" in unfinished.stderr
 
 
 def test_diff_tells_two_releases_apart(finished, tmp_path):
     for version in ("1.0", "1.1"):
         release(finished[0], "--version", version, "--out", tmp_path / version)
-    differ = subprocess.run(
-        command("diff", tmp_path / "1.0", tmp_path / "1.1"), capture_output=True, text=True
-    )
-    assert differ.returncode == 1
+    differ = invoke("diff", tmp_path / "1.0", tmp_path / "1.1")
+    assert differ.exit_code == 1
     lines = differ.stdout.splitlines()
     assert lines[0] == "provenance, release: 1.0 -> 1.1"
     assert lines[1].startswith("provenance, citation: ")
     assert len(lines) == 2
     tables = [tmp_path / "1.0/tiny-1.0.fits", tmp_path / "1.0/tiny-1.0.vot"]
-    same = subprocess.run(command("diff", *tables), capture_output=True, text=True)
-    assert (same.returncode, same.stdout) == (0, "no difference\n")
-    lost = subprocess.run(command("diff", tables[0], "none.fits"), capture_output=True, text=True)
-    assert lost.returncode == 2
+    same = invoke("diff", *tables)
+    assert (same.exit_code, same.stdout) == (0, "no difference\n")
+    lost = invoke("diff", tables[0], "none.fits")
+    assert lost.exit_code == 2
 
 
 def test_a_second_run_does_nothing_and_redo_gives_the_same_rows(finished):
