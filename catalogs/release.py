@@ -39,10 +39,10 @@ TABLES = (
     Form("parquet", write_parquet, "Parquet, its metadata a VOTable"),
 )
 OTHERS = (
-    Form("mrt", write_mrt, "the rows in fixed columns, described byte by byte in `ReadMe` (CDS)"),
-    Form("reg", write_regions, "regions for DS9"),
+    Form("mrt", write_mrt, "fixed columns, described byte by byte in `ReadMe` (CDS)"),
+    Form("reg", write_regions, "regions of DS9"),
 )
-AREA = Form("moc.fits", write_moc, "the searched sky, a multi-order coverage map")
+AREA = Form("moc.fits", write_moc, "multi-order coverage map of the searched sky")
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,11 @@ def require_version(version: str) -> None:
         )
 
 
-def _forms(provenance):
-    return (*TABLES, *OTHERS) if provenance.moc is None else (*TABLES, *OTHERS, AREA)
-
-
 def _planned(table, provenance, folder, basename, false_positives):
     """(table, its form, path, what the README says of it) of everything that is to be written."""
-    wholes = [(table, form, basename, "") for form in _forms(provenance)]
+    wholes = [(table, form, basename, "the candidates: ") for form in (*TABLES, *OTHERS)]
+    if provenance.moc is not None:
+        wholes.append((table, AREA, basename, ""))
     if false_positives is not None:
         of = f"{len(false_positives)} candidates that are known not to be of the quarry: "
         wholes += [(false_positives, form, basename + FALSE_POSITIVES, of) for form in TABLES]

@@ -52,6 +52,6 @@ def group(
 
 def _draw(members: pd.DataFrame, store: CutoutStore, path: Path) -> None:
     pixels = load_pixels(store, list(members["object_id"]), SHEET_PX)
-    ranks = members["rank"].astype(str).where(members["rank"].notna(), "–")
+    ranks = members["rank"].astype(str).where(members["rank"].notna(), "-")
     captions = [f"{rank}  p {p:.2f}" for rank, p in zip(ranks, members["probability"], strict=True)]
     contact_sheet(pixels, captions, path)
