@@ -82,11 +82,13 @@ def _attach(attachments, folder):
         yield write_bytes(folder / attached.name, attached.source.read_bytes())
 
 
+def _checksum(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _checksums(paths, folder):
-    lines = (
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
-        for path in paths
-    )
+    lines = (f"{_checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
     return "".join(lines).encode()
 
 
