@@ -95,7 +95,7 @@ def _others(folder, basename):
     """The files that are no form of a table, by name."""
     ours = {f"{name}.{form.suffix}" for name in (basename, basename + FALSE_POSITIVES)
             for form in TABLES}  # fmt: skip
-    ours |= {f"{basename}.{suffix}" for suffix in ("mrt", "reg", "moc.fits")} | set(TEXTS)
+    ours |= {f"{basename}.{suffix}" for suffix in ("dat", "reg", "moc.fits")} | set(TEXTS)
     names = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
     return {name: folder / name for name in names if name not in ours}
 

@@ -39,7 +39,7 @@ TABLES = (
     Form("parquet", write_parquet, "Parquet, its metadata a VOTable"),
 )
 OTHERS = (
-    Form("mrt", write_mrt, "fixed columns, described byte by byte in `ReadMe` (CDS)"),
+    Form("dat", write_mrt, "fixed columns, described byte by byte in `ReadMe` (CDS)"),
     Form("reg", write_regions, "regions of DS9"),
 )
 AREA = Form("moc.fits", write_moc, "multi-order coverage map of the searched sky")
@@ -106,7 +106,7 @@ def write_release(
     """Write the catalogue in every format into `folder`, and what explains it.
 
     `basename`.* (see TABLES, OTHERS, AREA), README.md, CITATION.cff and SHA256SUMS; ReadMe belongs
-    to the `.mrt`. The same input gives the same bytes.
+    to the `.dat`. The same input gives the same bytes.
 
     Args:
         table: what `conform` takes: DataFrame or astropy Table of the columns of COLUMNS.

@@ -47,7 +47,7 @@ def test_the_folder_is_complete_and_reads_back(tmp_path):
     )  # fmt: skip
     forms = ["fits", "vot", "ecsv", "parquet"]
     assert [p.relative_to(folder).as_posix() for p in paths] == [
-        *(f"detg.{form}" for form in forms), "detg.mrt", "ReadMe", "detg.reg", "detg.moc.fits",
+        *(f"detg.{form}" for form in forms), "detg.dat", "ReadMe", "detg.reg", "detg.moc.fits",
         *(f"detg-false-positives.{form}" for form in forms),
         "figures/b.png", "README.md", "CITATION.cff", "SHA256SUMS",
     ]  # fmt: skip

@@ -164,7 +164,7 @@ def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"one"}
     forms = ("fits", "vot", "ecsv", "parquet")
     wanted = {f"tiny-1.0{part}.{form}" for part in ("", "-false-positives") for form in forms}
-    wanted |= {"tiny-1.0.mrt", "tiny-1.0.reg", "tiny-1.0.moc.fits", "ReadMe", "README.md"}
+    wanted |= {"tiny-1.0.dat", "tiny-1.0.reg", "tiny-1.0.moc.fits", "ReadMe", "README.md"}
     wanted |= {"CITATION.cff", "SHA256SUMS", "run.toml", "metrics.json", "detector.json"}
     wanted |= {"generator.json", "figures/candidates.png", "figures/precision-recall.pdf"}
     assert wanted <= set(one)
