@@ -129,12 +129,11 @@ def test_a_comparison_without_a_real_positive_is_refused(tmp_path):
         ('name = "tiny"', 'name = ".."'),
         ('name = "mock"', 'name = ".hidden"'),
         ('name = "mock"', 'name = "parts"'),
-        ('acronym = "TINY"', 'acronym = "TINY"\nversion = "../1"'),
         ("[catalogue]", "[cluster]\nclusters = 0\n[catalogue]"),
     ],
 )
 def test_a_name_that_is_no_name_and_a_number_that_is_none(tmp_path, old, new):
-    where = "'parts'" if "parts" in new else r"\.\./1|\.hidden|'\.\.'|given: 0"
+    where = "'parts'" if "parts" in new else r"\.hidden|'\.\.'|given: 0"
     with pytest.raises(BadInput, match=where):
         load(tmp_path, TINY.replace(old, new))
 

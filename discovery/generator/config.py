@@ -128,7 +128,7 @@ class PixelConfig(Worded):
     )
     layers: int = Field(1, ge=1, le=4, description="residual blocks at each resolution")
     depth: int = Field(
-        3,
+        1,
         ge=1,
         le=12,
         description="transformer layers in each block of the coarsest resolution, where what "
@@ -144,7 +144,7 @@ class PixelConfig(Worded):
         "so: features are then seen on shapes on which they do not occur",
     )
     opposite: bool = Field(
-        True,
+        False,
         description="show the network, beside every pixel, the one across the centre: a galaxy "
         "turned by half a circle is much the same, which a small network hardly finds out itself",
     )
@@ -281,10 +281,10 @@ def read_config(values: dict) -> Training:
     """The configuration that a generator.json holds.
 
     What it does not name is as it was before there was such a key: a `pixel` generator, trained at
-    a noise_spread of 1, not shown what lies opposite, with one transformer layer a block.
+    a noise_spread of 1.
     """
     if values.get("kind", "pixel") == "pixel":
-        values = {"noise_spread": 1.0, "opposite": False, "depth": 1} | values
+        values = {"noise_spread": 1.0} | values
     return TypeAdapter(GeneratorConfig).validate_python(values)
 
 

@@ -11,15 +11,8 @@ from discovery.generator.process import shift_noise
 from discovery.generator.train import train_generator
 
 PLAIN = PixelConfig(
-    size=16,
-    channels=(8, 16),
-    text_width=16,
-    steps=4,
-    batch=4,
-    warmup_steps=1,
-    opposite=False,
-    depth=1,
-)
+    size=16, channels=(8, 16), text_width=16, steps=4, batch=4, warmup_steps=1
+)  # fmt: skip
 CAPTIONS = ["mock, smooth", "mock, dust lane"] * 4
 
 
