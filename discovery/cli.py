@@ -513,7 +513,7 @@ OFFLINE = click.option("--offline", is_flag=True, help="Send nothing; use what i
 CACHE = click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the answers of services; ~/.cache/discovery if left out.",
+    help="Folder of what services answered, and of frames; ~/.cache/discovery if left out.",
 )
 
 
@@ -549,7 +549,8 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
     "origin",
     default="sdss",
     show_default=True,
-    help="sdss: its colour JPEG; hips:NAME: any HiPS, e.g. hips:CDS/P/SDSS9/color.",
+    help="sdss: its colour JPEG; sdss-frames: its FITS frames; hips:NAME: any HiPS, "
+    "e.g. hips:CDS/P/SDSS9/color.",
 )
 @click.option("--size", type=click.IntRange(16, 4096), default=424, show_default=True, help="px.")
 @click.option(
@@ -563,6 +564,9 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
 @click.option(
     "--release", type=click.IntRange(8, 19), default=17, show_default=True, help="Of SDSS."
 )
+@click.option(
+    "--bands", default="g,r,i", show_default=True, help="Of sdss-frames: some of u, g, r, i, z."
+)
 @click.option("--id-column", help="Column of ids; else object_id, id, objid, dr7objid or name.")
 @click.option("--ra-column", default="ra", show_default=True, help="deg ICRS.")
 @click.option("--dec-column", default="dec", show_default=True, help="deg ICRS.")
@@ -574,10 +578,11 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
     show_default=True,
     help="Requests a second, at most.",
 )
+@CACHE
 @OFFLINE
 @explained
 def fetch_cutouts_command(
-    table, out, origin, size, scale, kind, release, rate, offline, **columns
+    table, out, origin, size, scale, kind, release, rate, bands, cache, offline, **columns
 ) -> None:
     """Fetch a cutout of every object of TABLE, by position.
 
@@ -592,7 +597,9 @@ def fetch_cutouts_command(
 
     out = _need_out(out)
     targets = read_targets(table, **columns, scale=scale, size=size)
-    click.echo(fetch_cutouts(targets, out, origin, size, release, kind, rate, offline))
+    click.echo(
+        fetch_cutouts(targets, out, origin, size, release, kind, rate, offline, bands, cache)
+    )
 
 
 @fetch.command("known")

@@ -1,6 +1,6 @@
 """Cutouts by position, from a table of objects, as a folder that the survey kind `folder` reads.
 
-images/<id>.jpg
+images/<id>.jpg, or .fits
 table.csv       every object asked for, so that ingest counts those whose image is missing
 failures.csv    those that could not be had, with the reason
 fetch.json      what was asked for
@@ -16,6 +16,8 @@ import pyarrow.csv as pv
 
 from discovery.errors import BadInput
 from discovery.fetch import sources
+from discovery.fetch.cache import default_folder
+from discovery.fetch.frames import check_bands
 from discovery.fetch.services import read_services
 from discovery.fetch.session import PoliteSession, Unanswered
 from discovery.fetch.sources import Source, check_cutout
@@ -48,37 +50,46 @@ def fetch_cutouts(
     kind: str = "jpg",
     per_second: float = 4,
     offline: bool = False,
+    bands: str = "gri",
+    cache: Path | None = None,
 ) -> str:
     """Fetch a cutout of every target into `out`; say what came and how to ingest it.
 
     Images that are there are not fetched again; what failed is tried again by the next call.
 
     Args:
-        origin: 'sdss' or 'hips:NAME'.
-        size: px on a side.
+        origin: 'sdss', 'sdss-frames' or 'hips:NAME'.
+        size: px on a side; of frames, how many px of a target's scale are shown.
         per_second: requests a second, at most.
+        bands: of frames, e.g. 'gri'.
+        cache: folder of frames.
 
     Raises:
         BadInput: no such source, `out` holds other cutouts, or the service does not answer at all.
     """
     services = read_services()
     session = PoliteSession(services, per_second, sources.LARGEST_CUTOUT_BYTES, offline)
-    source = _source(origin, session, services, release, kind, size)
+    source = _source(origin, session, services, release, kind, size, bands, cache)
     _remember(out, {"origin": source.origin, "size": size, "kind": source.suffix})
-    _write_table(targets, out, source.suffix)
-    outcomes = list(_fetch_all(targets, out, source, size))
+    _write_table(targets, out, source, size)
+    place = {target.object_id: row for row, target in enumerate(targets)}
+    outcomes = list(_fetch_all(source.in_order(targets), out, source, size))
     failed = [outcome for outcome in outcomes if outcome.reason is not None]
+    failed.sort(key=lambda outcome: place[outcome.target.object_id])
     reasons = {"reason": [outcome.reason for outcome in failed]}
     _write_csv(out / FAILURES, [outcome.target for outcome in failed], reasons)
     return _words(outcomes, out)
 
 
-def _source(origin, session, services, release, kind, size) -> Source:
+def _source(origin, session, services, release, kind, size, bands, cache) -> Source:
     if origin == "sdss":
         low, high = sources.SDSS_SIDES
         if not low <= size <= high:
             raise BadInput(f"--size {size}: SDSS draws cutouts of {low} to {high} px.")
         return sources.sdss(session, services, release)
+    if origin == "sdss-frames":
+        folder = cache or default_folder()
+        return sources.sdss_frames(session, services, release, check_bands(bands), folder)
     if origin.startswith("hips:"):
         return sources.hips(session, services, origin.removeprefix("hips:"), kind)
     raise BadInput(f"--from {origin} is no source; give {sources.KINDS}.")
@@ -145,21 +156,25 @@ def _give_up(last: Outcome, out: Path) -> None:
     )
 
 
-def _write_table(targets: list[Target], out: Path, suffix: str) -> None:
+def _write_table(targets: list[Target], out: Path, source: Source, size: int) -> None:
     """The table first: an image of an object that is now asked for elsewhere is of no use."""
     path = out / TABLE
+    grids = [source.grid(target, size) for target in targets]
     if path.exists():
-        _remove_moved(path, targets, out)
-    names = pa.array([_image(target, out, suffix).name for target in targets], pa.string())
-    scales = pa.array([target.scale for target in targets], pa.float64())
-    _write_csv(path, targets, {"image": names, "pixscale_arcsec": scales})
+        _remove_moved(path, targets, grids, out)
+    more = {
+        "image": pa.array([_image(t, out, source.suffix).name for t in targets], pa.string()),
+        "pixscale_arcsec": pa.array([scale for scale, _ in grids], pa.float64()),
+        "width": pa.array([width for _, width in grids], pa.int64()),
+    }
+    _write_csv(path, targets, more)
 
 
-def _remove_moved(path: Path, targets: list[Target], out: Path) -> None:
-    place = {target.object_id: (target.ra, target.dec, target.scale) for target in targets}
+def _remove_moved(path: Path, targets: list[Target], grids: list[tuple], out: Path) -> None:
+    place = {t.object_id: (t.ra, t.dec, *grid) for t, grid in zip(targets, grids, strict=True)}
     before = read_table(path, ("object_id", "image"))
-    for object_id, ra, dec, image, scale in zip(*before.to_pydict().values(), strict=True):
-        if place.get(object_id, (ra, dec, scale)) != (ra, dec, scale):
+    for object_id, ra, dec, image, *grid in zip(*before.to_pydict().values(), strict=True):
+        if place.get(object_id, (ra, dec, *grid)) != (ra, dec, *grid):
             (out / "images" / Path(image).name).unlink(missing_ok=True)
 
 

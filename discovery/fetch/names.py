@@ -1,8 +1,9 @@
 """What SIMBAD and NED call the objects of a catalogue, by position."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,17 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import MaskedColumn, Table, vstack
 
-from discovery.errors import BadInput
 from discovery.fetch.cache import TableCache, default_folder
+from discovery.fetch.chunks import ask_in_chunks
 from discovery.fetch.services import Services, read_services
 from discovery.fetch.session import PoliteSession, Unanswered
 from discovery.fetch.tables import check_name, write_table
 from discovery.fetch.targets import Target
-from discovery.progress import track
 
 SIMBAD_PER_SECOND = 4  # it closes the door on who asks more than some 8 times
 NED_PER_SECOND = 2
 SIMBAD_CHUNK = 100  # positions in one query
 MOST_ROWS = 50_000  # of an answer; more is cut off, and said
-DOWN_AFTER = 3  # queries in a row
 SIMBAD_COLUMNS = {
     "name": "main_id",
     "ra": "ra",
@@ -90,7 +89,9 @@ def fetch_names(
     made = {"simbad": _simbad, "ned": _ned}
     parts, failures = [], []
     for name in asked:
-        for chunk, found in _ask_all(made[name](services, folder, offline), targets, radius_arcsec):
+        service = made[name](services, folder, offline)
+        near = partial(service.near, radius_arcsec=radius_arcsec)
+        for chunk, found in ask_in_chunks(name, targets, service.chunk, near):
             if isinstance(found, Unanswered):
                 failures += [(t.object_id, name, str(found)) for t in chunk]
             else:
@@ -106,24 +107,6 @@ def fetch_names(
 
 def _strings(values) -> np.ndarray:
     return np.array(list(values), dtype=str)
-
-
-def _ask_all(service: Service, targets: list[Target], radius_arcsec: float) -> Iterator[tuple]:
-    """(targets, their table or why there is none), chunk by chunk."""
-    starts = range(0, len(targets), service.chunk)
-    in_a_row = 0
-    for start in track(starts, service.name, len(targets), "positions", each=service.chunk):
-        chunk = targets[start : start + service.chunk]
-        try:
-            found, in_a_row = service.near(chunk, radius_arcsec), 0
-        except Unanswered as error:
-            found, in_a_row = error, in_a_row + error.again
-        if in_a_row == DOWN_AFTER:
-            raise BadInput(
-                f"{service.name} did not answer {DOWN_AFTER} times in a row, the last time: "
-                f"{found}. What it said before is kept, and the same command goes on there."
-            )
-        yield chunk, found
 
 
 def _matches(chunk: list[Target], found: Table, service: str, radius_arcsec: float) -> Table:

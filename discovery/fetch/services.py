@@ -34,7 +34,12 @@ class Services(BaseModel):
         description="photometry of the galaxies of Galaxy Zoo 2",
     )
     skyserver: str = Field(
-        "https://skyserver.sdss.org", pattern=ADDRESS, description="colour cutouts of SDSS"
+        "https://skyserver.sdss.org",
+        pattern=ADDRESS,
+        description="colour cutouts of SDSS, and which frames an object lies in",
+    )
+    sas: str = Field(
+        "https://data.sdss.org/sas", pattern=ADDRESS, description="frames of SDSS, in FITS"
     )
     hips2fits: str = Field(
         "https://alasky.cds.unistra.fr/hips-image-services/hips2fits",

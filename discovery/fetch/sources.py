@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -13,6 +14,8 @@ from astropy.io import fits
 
 from discovery.cutouts.decode import UnreadableImage, decode
 from discovery.errors import BadInput
+from discovery.fetch import frames
+from discovery.fetch.cache import TableCache
 from discovery.fetch.services import Services
 from discovery.fetch.session import PoliteSession, Unanswered
 from discovery.fetch.targets import Target
@@ -21,7 +24,17 @@ CHECKED_AT_PX = 64
 LARGEST_CUTOUT_BYTES = 2**25
 SDSS_SIDES = (64, 2048)  # px that its service draws
 HIPS_NAME = re.compile(r"[\w+./-]+")
-KINDS = "sdss, or hips:NAME, e.g. hips:CDS/P/SDSS9/color"
+KINDS = "sdss, sdss-frames, or hips:NAME, e.g. hips:CDS/P/SDSS9/color"
+
+
+def as_asked(target: Target, size: int) -> tuple[float | None, int]:
+    """The grid of services that draw any."""
+    return target.scale, size
+
+
+def as_they_come(targets: list[Target]) -> list[Target]:
+    """The order of services that do not mind."""
+    return targets
 
 
 @dataclass(frozen=True)
@@ -31,14 +44,17 @@ class Source:
     session   that it asks through
     suffix    of the files, '.jpg' or '.fits'
     origin    what is recorded: two folders of one origin and size may be mixed
-    fetch     the bytes of a target's cutout, `size` px on a side
+    fetch     the bytes of a target's cutout, that shows what `size` px of the target's scale do
+    grid      arcsec per px and px on a side that it will have; None where the scale is not known
+    in_order  all targets, in the order in which they are best fetched
     """
 
     session: PoliteSession
-
     suffix: str
     origin: str
     fetch: Callable[[Target, int], bytes]
+    grid: Callable[[Target, int], tuple[float | None, int | None]] = as_asked
+    in_order: Callable[[list[Target]], list[Target]] = as_they_come
 
 
 def sdss(session: PoliteSession, services: Services, release: int) -> Source:
@@ -84,6 +100,41 @@ def hips(session: PoliteSession, services: Services, name: str, kind: str) -> So
         ).content
 
     return Source(session, f".{kind}", f"HiPS {name}", fetch)
+
+
+def sdss_frames(
+    session: PoliteSession, services: Services, release: int, bands: str, cache: Path
+) -> Source:
+    """Corrected frames of SDSS, cut out in FITS: one cube of `bands` (e.g. 'gri') an object.
+
+    Args:
+        session: for the archive; SkyServer has one of its own.
+        cache: folder of answers and of frames.
+    """
+    skyserver = PoliteSession(services, frames.SKYSERVER_PER_SECOND, offline=session.offline)
+    tables = TableCache(cache, skyserver)
+    folder = cache / f"sdss-dr{release}"
+    store = frames.FrameStore(folder, session, frames.frame_url(services, release))
+    fields: dict[str, frames.Field | str] = {}
+
+    def in_order(targets: list[Target]) -> list[Target]:
+        """Those of a frame after each other, so that it comes once."""
+        sized = [target for target in targets if target.scale is not None]
+        fields.update(frames.find_fields(sized, services, tables, release))
+        found = [t for t in targets if isinstance(fields.get(t.object_id), frames.Field)]
+        others = [t for t in targets if not isinstance(fields.get(t.object_id), frames.Field)]
+        return others + sorted(found, key=lambda target: fields[target.object_id])
+
+    def fetch(target: Target, size: int) -> bytes:
+        side, field = frames.side_of(target, size), fields[target.object_id]
+        frames.check_side(side)
+        if isinstance(field, str):
+            raise Unanswered(field)
+        cutout = frames.cut_out(store.strips(field, bands, target, side), target, side)
+        return frames.as_fits(cutout, field, release)
+
+    origin = f"SDSS DR{release} frames in {','.join(bands)}"
+    return Source(session, ".fits", origin, fetch, frames.grid, in_order)
 
 
 def check_cutout(image: bytes, suffix: str) -> None:
