@@ -6,6 +6,7 @@ failures.csv    those that could not be had, with the reason
 fetch.json      what was asked for
 """
 
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pv
+from astropy.utils.exceptions import AstropyWarning
 
 from discovery.errors import BadInput
 from discovery.fetch import sources
@@ -73,7 +75,10 @@ def fetch_cutouts(
     _remember(out, {"origin": source.origin, "size": size, "kind": source.suffix})
     _write_table(targets, out, source, size)
     place = {target.object_id: row for row, target in enumerate(targets)}
-    outcomes = list(_fetch_all(source.in_order(targets), out, source, size))
+    in_order = source.in_order(targets)
+    with warnings.catch_warnings():  # here, for it acts on all threads at once
+        warnings.simplefilter("ignore", AstropyWarning)  # of old names of FITS keywords
+        outcomes = list(_fetch_all(in_order, out, source, size))
     failed = [outcome for outcome in outcomes if outcome.reason is not None]
     failed.sort(key=lambda outcome: place[outcome.target.object_id])
     reasons = {"reason": [outcome.reason for outcome in failed]}

@@ -143,9 +143,7 @@ def read_frame(packed: bytes) -> Frame:
     """
     content = _unpacked(packed)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old names of keywords
-            frame = _frame_of(content)
+        frame = _frame_of(content)
     except Unanswered:
         raise
     except Exception as error:

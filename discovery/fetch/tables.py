@@ -1,14 +1,25 @@
-"""Tables as they are handed on: in the format that the file's name asks for."""
+"""Tables as they are handed on: in the format that the file's name asks for.
 
+A text of a service that a spreadsheet would take for a formula has a ' before it in CSV and ECSV.
+"""
+
+import re
 import warnings
 from pathlib import Path
 
-from astropy.table import Table
+import numpy as np
+from astropy.table import MaskedColumn, Table
 
 from discovery.errors import BadInput
 from discovery.files import writing
 
 FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable"}
+
+SPREADSHEETS = (".csv", ".ecsv")
+# As in the ECSV of a release; ' is among them, so that taking one ' away gives back the text. A
+# declination in sexagesimal is no formula, and ids are a person's own, by which rows are joined.
+FORMULA = re.compile(r"(?![+-]?[\d\s.:]*\Z)[=+@'＝＋－＠\t\r-]")
+OWN = ("object_id",)
 
 
 def check_name(out: Path) -> None:
@@ -31,9 +42,26 @@ def write_table(table: Table, out: Path) -> None:
     try:
         with writing(out) as temporary, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of units that a format has no word for
-            table.write(temporary, format=FORMATS[out.suffix])
+            written = without_formulas(table) if out.suffix in SPREADSHEETS else table
+            written.write(temporary, format=FORMATS[out.suffix])
     except UnicodeEncodeError as error:
         raise BadInput(
             f"--out {out}: FITS tables hold ASCII alone, and here is {str(error.object)!r}; give "
             "a name that ends in .vot, .ecsv or .csv."
         ) from None
+
+
+def without_formulas(table: Table) -> Table:
+    """The table with a ' before each text that FORMULA matches, but for columns of OWN."""
+    neutral = table.copy(copy_data=False)
+    for name in neutral.colnames:
+        if neutral[name].dtype.kind == "U" and name not in OWN:
+            neutral[name] = _neutral(neutral[name])
+    return neutral
+
+
+def _neutral(column):
+    values = np.ma.asarray(column)
+    texts = [f"'{text}" if FORMULA.match(text) else text for text in values.filled("").tolist()]
+    mask = np.ma.getmaskarray(values)
+    return MaskedColumn(np.array(texts, str), mask=mask) if mask.any() else np.array(texts, str)

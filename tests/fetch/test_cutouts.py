@@ -237,7 +237,7 @@ def test_two_sources_do_not_share_a_folder(services, server, galaxies, tmp_path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from", "sloan"), "--from sloan is no source; give sdss, or hips:NAME"),
+        (("--from", "sloan"), "--from sloan is no source; give sdss, sdss-frames, or hips:NAME"),
         (("--from", "hips:a b"), "--from hips:a b names no HiPS"),
         (("--size", "32"), "--size 32: SDSS draws cutouts of 64 to 2048 px"),
         (("--id-column", "nope"), "has no column nope; its columns are: objid, ra"),
