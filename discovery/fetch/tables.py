@@ -1,6 +1,7 @@
 """Tables as they are handed on: in the format that the file's name asks for.
 
-A text of a service that a spreadsheet would take for a formula has a ' before it in CSV and ECSV.
+A text of a service that a spreadsheet would take for a formula has a ' before it in CSV and ECSV,
+as in the ECSV of a release.
 """
 
 import re
@@ -10,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
+from catalogs.ecsv import FORMULA
 from discovery.errors import BadInput
 from discovery.files import writing
 
 FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable"}
 
 SPREADSHEETS = (".csv", ".ecsv")
-# As in the ECSV of a release; ' is among them, so that taking one ' away gives back the text. A
-# declination in sexagesimal is no formula, and ids are a person's own, by which rows are joined.
-FORMULA = re.compile(r"(?![+-]?[\d\s.:]*\Z)[=+@'＝＋－＠\t\r-]")
+# A declination in sexagesimal is no formula. Ids are a person's own, by which rows are joined.
+HARMLESS = re.compile(r"[+-]?[\d\s.:]*\Z")
 OWN = ("object_id",)
 
 
@@ -52,7 +53,7 @@ def write_table(table: Table, out: Path) -> None:
 
 
 def without_formulas(table: Table) -> Table:
-    """The table with a ' before each text that FORMULA matches, but for columns of OWN."""
+    """The table with a ' before each formula, but for columns of OWN."""
     neutral = table.copy(copy_data=False)
     for name in neutral.colnames:
         if neutral[name].dtype.kind == "U" and name not in OWN:
@@ -60,8 +61,12 @@ def without_formulas(table: Table) -> Table:
     return neutral
 
 
+def _is_formula(text: str) -> bool:
+    return bool(re.match(FORMULA, text.lstrip())) and not HARMLESS.match(text)
+
+
 def _neutral(column):
     values = np.ma.asarray(column)
-    texts = [f"'{text}" if FORMULA.match(text) else text for text in values.filled("").tolist()]
+    texts = [f"'{text}" if _is_formula(text) else text for text in values.filled("").tolist()]
     mask = np.ma.getmaskarray(values)
     return MaskedColumn(np.array(texts, str), mask=mask) if mask.any() else np.array(texts, str)

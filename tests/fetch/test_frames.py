@@ -11,8 +11,11 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from click.testing import CliRunner
+from PIL import Image
+from scipy.ndimage import center_of_mass
 
 from discovery.cli import main
+from discovery.config import load_config
 from discovery.fetch import frames
 from discovery.fetch.frames import (
     LARGEST_FRAME_BYTES,
@@ -160,6 +163,24 @@ def test_three_bands_on_the_pixels_of_r(sdss, tmp_path):
     assert [header[n] for n in ("RUN", "RERUN", "CAMCOL", "FIELD")] == [3836, 301, 4, 84]
     assert header["BUNIT"] == "nanomaggy"
     assert frames_asked(sdss).keys() == {f"frame-{band}-003836-4-0084.fits.bz2" for band in "gri"}
+
+
+def test_the_folder_is_a_survey_as_the_printed_lines_say(sdss, tmp_path):
+    told = fetch(tmp_path, [GALAXY, "at the side"])
+    section = told.output[told.output.index("[[survey]]") :]
+    run_file = tmp_path / "run.toml"
+    run_file.write_text(f'name = "mine"\n{section}\n[generator]\nstart = "shipped"\nsteps = 1\n')
+    (survey,) = load_config(run_file).survey
+    survey.validate()
+    row, without = survey.rows(0, 2)
+    assert without["failure"].startswith("no file at the side.fits in ")
+    assert (row["bands"], row["pixscale_arcsec"], row["missing_pixels"]) == ("i,r,g", 0.396, 0)
+    assert (row["ra"], row["dec"]) == place(GALAXY)
+    picture = np.asarray(Image.open(io.BytesIO(row["image"])))
+    assert picture.shape == (40, 40, 3)
+    middle = center_of_mass(picture.sum(axis=2) > 400)
+    assert np.abs(np.subtract(middle, 19.5)).max() <= 1
+    assert np.isclose(abs(row["north_deg"]), 30, atol=0.1)  # as the columns of the frame lie
 
 
 def test_a_galaxy_between_two_fields_has_light_of_both(sdss, tmp_path):
