@@ -64,7 +64,7 @@ def fetch_cutouts(
         size: px on a side; of frames, how many px of a target's scale are shown.
         per_second: requests a second, at most.
         bands: of frames, e.g. 'gri'.
-        cache: folder of frames.
+        cache: folder of frames, and of SkyServer's answers.
 
     Raises:
         BadInput: no such source, `out` holds other cutouts, or the service does not answer at all.

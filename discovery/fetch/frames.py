@@ -7,8 +7,9 @@ the other bands saw the sky some pixels aside, so their light is interpolated on
 import bz2
 import contextlib
 import io
+import os
 import threading
-import warnings
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -20,14 +21,12 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.nddata.utils import NoOverlapError
-from astropy.table import Table
 from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_pixel
 from scipy.ndimage import map_coordinates
 
 from discovery.errors import BadInput
-from discovery.fetch.cache import TableCache
-from discovery.fetch.chunks import ask_in_chunks
+from discovery.fetch.fields import Field
 from discovery.fetch.services import Services
 from discovery.fetch.session import PoliteSession, Unanswered
 from discovery.fetch.targets import Target
@@ -37,28 +36,12 @@ BANDS = "ugriz"
 PIXSCALE_ARCSEC = 0.396
 SIDES = (16, 1489)  # px: what ingest reads at least, and the shorter side of a frame
 MISSING_ALLOWED = 0.05  # share of a cutout that may lie beyond the frame; ingest fills that in
-NEAR_ARCSEC = 30  # an object of SDSS within this tells the frame
-CHUNK = 100  # positions in one question
-SKYSERVER_PER_SECOND = 1
 LARGEST_FRAME_BYTES = 2**26  # unpacked; they have 12.5 MB
 LARGEST_FRAME_SIDE = 4096
 KEPT_BYTES = 2**31  # of frames on disk
 BANDS_APART_PX = 32  # what the bands' frames are shifted by, and more
 EDGE_PX = 6  # where splines go wrong by more than 0.1 %
 SPLINE_REACH_PX = 16  # beyond this a cubic spline feels nothing
-COLUMNS = ("ra", "dec", "run", "rerun", "camcol", "field")
-LIMITS = {"run": 99_999, "rerun": 9_999, "camcol": 6, "field": 9_999}
-NOTHING_FOUND = "No objects have been found"
-
-
-@dataclass(frozen=True, order=True)
-class Field:
-    """The part of an imaging run that a frame shows, once in every band."""
-
-    run: int
-    rerun: int
-    camcol: int
-    field: int
 
 
 @dataclass(frozen=True)
@@ -97,9 +80,8 @@ class FrameStore:
         url = self.url(field, band)
         path = self.folder / f"{field.rerun}-{url.rpartition('/')[2]}"
         with self._turns[hash(path) % len(self._turns)]:
-            if path.exists():
-                path.touch()
-                return read_frame(path.read_bytes())
+            if (kept := _kept(path)) is not None:
+                return kept
             packed = self.session.get(url).content
             frame = read_frame(packed)  # what is no frame is not kept
             with writing(path) as temporary:
@@ -133,6 +115,16 @@ class FrameStore:
                     return
                 path.unlink(missing_ok=True)
                 too_much -= size
+
+
+def _kept(path: Path) -> Frame | None:
+    """The frame on disk, from now on the last used; None where it is not there, or has rotted."""
+    try:
+        frame, now = read_frame(path.read_bytes()), time.time_ns()
+        os.utime(path, ns=(now, now))
+    except (FileNotFoundError, Unanswered):
+        return None
+    return frame
 
 
 def read_frame(packed: bytes) -> Frame:
@@ -186,98 +178,6 @@ def frame_url(services: Services, release: int) -> Callable[[Field, str], str]:
         )
 
     return url
-
-
-def find_fields(
-    targets: list[Target], services: Services, tables: TableCache, release: int
-) -> dict[str, Field | str]:
-    """By id the field that shows each target, that of the nearest primary object; or why none.
-
-    Raises:
-        BadInput: SkyServer does not answer at all.
-    """
-
-    def ask(chunk: list[Target]) -> Table:
-        places = [[round(t.ra, 7), round(t.dec, 7)] for t in chunk]
-        question = {"release": release, "places": places, "radius_arcsec": NEAR_ARCSEC}
-        return tables.get(
-            "skyserver", question, lambda: _ask_skyserver(places, services, tables.session, release)
-        )
-
-    fields = {}
-    for chunk, found in ask_in_chunks("skyserver", targets, CHUNK, ask):
-        if isinstance(found, Unanswered):
-            fields |= {target.object_id: f"which frame shows it: {found}" for target in chunk}
-        else:
-            fields |= _nearest(chunk, found)
-    return fields
-
-
-def _ask_skyserver(places, services: Services, session: PoliteSession, release: int) -> Table:
-    from astroquery import cache_conf
-    from astroquery.sdss import SDSSClass, conf
-
-    service = SDSSClass()
-    service._session, service.TIMEOUT = session, services.timeout_s
-    # Its own cache is of pickles, and its address one for all.
-    with (
-        cache_conf.set_temp("cache_active", False),
-        conf.set_temp("skyserver_baseurl", services.skyserver),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        answer = service.query_crossid_async(
-            SkyCoord(places, unit=u.deg),
-            radius=NEAR_ARCSEC * u.arcsec,
-            photoobj_fields=COLUMNS,
-            data_release=release,
-            timeout=services.timeout_s,
-        )
-    return parse_fields(answer.text)
-
-
-def parse_fields(text: str) -> Table:
-    """COLUMNS of SkyServer's CSV: ra, dec (deg) of objects, and the field of each.
-
-    Astroquery's own reader takes an answer of one line for a file's name, or an address to fetch.
-
-    Raises:
-        Unanswered: it is another table, or none.
-    """
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise Unanswered("answered with nothing")
-    if len(lines) == 1 and NOTHING_FOUND in lines[0]:
-        lines = [",".join(COLUMNS)]
-    table = Table.read(lines, format="ascii.csv")
-    if missing := set(COLUMNS) - set(table.colnames):
-        raise Unanswered(f"answered with a table without {', '.join(sorted(missing))}")
-    table = table[list(COLUMNS)]
-    if len(table):
-        _check_fields(table)
-    return table
-
-
-def _check_fields(table: Table) -> None:
-    if any(table[name].dtype.kind not in "if" for name in ("ra", "dec")):
-        raise Unanswered("answered with positions that are no numbers")
-    for name, most in LIMITS.items():
-        column = np.ma.asarray(table[name])
-        whole = column.dtype.kind == "i" and not np.ma.is_masked(column)
-        if not whole or column.min() < 1 or column.max() > most:
-            raise Unanswered(f"answered with a {name} that is none of 1 to {most}")
-
-
-def _nearest(chunk: list[Target], found: Table) -> dict[str, Field | str]:
-    nothing = f"SDSS has no object within {NEAR_ARCSEC} arcsec, so its frame is not known"
-    if not len(found):
-        return {target.object_id: nothing for target in chunk}
-    here = SkyCoord([t.ra for t in chunk], [t.dec for t in chunk], unit=u.deg)
-    there = SkyCoord(np.asarray(found["ra"]), np.asarray(found["dec"]), unit=u.deg)
-    rows, apart, _ = here.match_to_catalog_sky(there)
-    fields = [Field(*map(int, found[row][COLUMNS[2:]])) for row in rows]
-    near = apart.arcsec <= NEAR_ARCSEC
-    return {t.object_id: f if n else nothing for t, f, n in zip(chunk, fields, near, strict=True)}
 
 
 def check_bands(bands: str) -> str:

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from discovery.cutouts.decode import UnreadableImage, decode
 from discovery.errors import BadInput
-from discovery.fetch import frames
+from discovery.fetch import fields, frames
 from discovery.fetch.cache import TableCache
 from discovery.fetch.services import Services
 from discovery.fetch.session import PoliteSession, Unanswered
@@ -110,22 +110,22 @@ def sdss_frames(
         session: for the archive; SkyServer has one of its own.
         cache: folder of answers and of frames.
     """
-    skyserver = PoliteSession(services, frames.SKYSERVER_PER_SECOND, offline=session.offline)
+    skyserver = PoliteSession(services, fields.PER_SECOND, offline=session.offline)
     tables = TableCache(cache, skyserver)
     folder = cache / f"sdss-dr{release}"
     store = frames.FrameStore(folder, session, frames.frame_url(services, release))
-    fields: dict[str, frames.Field | str] = {}
+    shown_by: dict[str, fields.Field | str] = {}
 
     def in_order(targets: list[Target]) -> list[Target]:
         """Those of a frame after each other, so that it comes once."""
         sized = [target for target in targets if target.scale is not None]
-        fields.update(frames.find_fields(sized, services, tables, release))
-        found = [t for t in targets if isinstance(fields.get(t.object_id), frames.Field)]
-        others = [t for t in targets if not isinstance(fields.get(t.object_id), frames.Field)]
-        return others + sorted(found, key=lambda target: fields[target.object_id])
+        shown_by.update(fields.find_fields(sized, services, tables, release))
+        found = [t for t in targets if isinstance(shown_by.get(t.object_id), fields.Field)]
+        others = [t for t in targets if not isinstance(shown_by.get(t.object_id), fields.Field)]
+        return others + sorted(found, key=lambda target: shown_by[target.object_id])
 
     def fetch(target: Target, size: int) -> bytes:
-        side, field = frames.side_of(target, size), fields[target.object_id]
+        side, field = frames.side_of(target, size), shown_by[target.object_id]
         frames.check_side(side)
         if isinstance(field, str):
             raise Unanswered(field)

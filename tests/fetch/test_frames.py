@@ -16,14 +16,13 @@ from scipy.ndimage import center_of_mass
 
 from discovery.cli import main
 from discovery.config import load_config
-from discovery.fetch import frames
+from discovery.fetch import fields as sdss_fields
+from discovery.fetch.fields import Field, parse_fields
 from discovery.fetch.frames import (
     LARGEST_FRAME_BYTES,
-    Field,
     FrameStore,
     frame_url,
     neighbours,
-    parse_fields,
     read_frame,
 )
 from discovery.fetch.services import Services
@@ -108,7 +107,7 @@ def crossid(ask):
 @pytest.fixture
 def sdss(services, server, monkeypatch):
     """SkyServer and the archive, with three fields of a run; this SkyServer is asked faster."""
-    monkeypatch.setattr(frames, "SKYSERVER_PER_SECOND", 20)
+    monkeypatch.setattr(sdss_fields, "PER_SECOND", 20)
     server.answers[CROSSID] = crossid
     server.answers[COLUMNS_OF_TABLES] = Answer('[{"Rows": [{"name": "ra"}]}]')
     for field in (83, 84, 85):
@@ -337,7 +336,9 @@ def test_what_says_no_frame_is_a_row_with_its_reason(sdss, tmp_path, answer, rea
         ("180,30,3836,301,7,84", "a camcol that is none of 1 to 6"),
         ("180,30,3836,301,4,-1", "a field that is none of 1 to 9999"),
         ("180,30,3836,301,4,", "a field that is none of 1 to 9999"),
-        ("here,30,3836,301,4,84", "positions that are no numbers"),
+        ("here,30,3836,301,4,84", "a ra that is none of 0 to 360"),
+        ("180,nan,3836,301,4,84", "a dec that is none of -90 to 90"),
+        (",30,3836,301,4,84", "a ra that is none of 0 to 360"),
     ],
 )
 def test_a_row_that_names_no_frame_is_refused(row, reason):
@@ -380,6 +381,17 @@ def test_frames_on_disk_are_bounded_and_the_longest_unused_go(services, server, 
     assert {path.name for path in tmp_path.iterdir() if path.suffix == ".bz2"} == {
         "301-1.fits.bz2", "301-3.fits.bz2"
     }  # fmt: skip
+
+
+def test_a_frame_that_rotted_on_disk_comes_anew(sdss, tmp_path, services):
+    url = f"{sdss.url}{path_of(84, 'r')}"
+    store = FrameStore(tmp_path / "kept", PoliteSession(services, 20), lambda *_: url)
+    first = store.get(Field(3836, 301, 4, 84), "r").light
+    (file,) = (tmp_path / "kept").iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    assert np.array_equal(store.get(Field(3836, 301, 4, 84), "r").light, first)
+    assert len(sdss.seen[path_of(84, "r")]) == 2
+    assert file.read_bytes() == frame(84, "r")
 
 
 @pytest.mark.parametrize(("row", "fields"), [(5, [83]), (55, []), (105, [85])])
