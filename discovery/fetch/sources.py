@@ -1,4 +1,4 @@
-"""Where cutouts come from: each source gives the bytes of one cutout, north up and east left."""
+"""Where cutouts come from: each source gives the bytes of one cutout, and says on which grid."""
 
 import io
 import re
