@@ -3,7 +3,8 @@
     python benchmarks/catalogue.py [ROWS] [FOLDER]      (a million rows, a temporary folder)
 
 Every format is written and read in a process of its own, forked when the table is made: its peak of
-memory is its own and holds the table.
+memory is its own and holds the table, and when read that of the table it had written too. Seconds
+are those of the clock, and of the processor (all cores together): on a busy machine these tell.
 """
 
 import multiprocessing
@@ -75,16 +76,16 @@ def peak_gb() -> float:
 
 
 def measure(name: str, folder: Path) -> tuple:
-    """[seconds to write, to read], size in MB, [peak in GB when written, when read]."""
+    """MB of the file; (seconds of the clock, of the processor, peak in GB) to write, to read."""
     suffix, write, read = FORMATS[name]
-    path, times, peaks = folder / f"catalogue.{suffix}", [], []
+    path, costs = folder / f"catalogue.{suffix}", []
     for act, given in ((write, [*MADE, path]), (read, [path])):
         if act is not None:
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             act(*given)
-            times.append(time.perf_counter() - start)
-            peaks.append(peak_gb())
-    return times, path.stat().st_size / 2**20, peaks
+            took = time.perf_counter() - start, time.process_time() - worked
+            costs.append((*took, peak_gb()))
+    return path.stat().st_size / 2**20, costs
 
 
 def main(count: int, folder: Path) -> None:
@@ -92,15 +93,16 @@ def main(count: int, folder: Path) -> None:
     table = conform(rows(count))
     MADE.extend([table, provenance(table)])
     print(f"{count:,} rows made in {time.perf_counter() - start:.1f} s, {peak_gb():.2f} GB at most")
-    print(f"{'':<14}{'MB':>7}{'write/s':>9}{'peak/GB':>9}{'read/s':>9}{'peak/GB':>9}")
-    total = 0.0
+    head = "".join(f"{act + '/s':>10}{'cpu/s':>8}{'peak/GB':>9}" for act in ("write", "read"))
+    print(f"{'':<14}{'MB':>7}{head}")
+    total = worked = 0.0
     for name in FORMATS:
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as own:
-            times, size, peaks = own.submit(measure, name, folder).result()
-        cells = "".join(f"{t:9.1f}{p:9.2f}" for t, p in zip(times, peaks, strict=True))
+            size, costs = own.submit(measure, name, folder).result()
+        cells = "".join(f"{clock:10.1f}{cpu:8.1f}{peak:9.2f}" for clock, cpu, peak in costs)
         print(f"{name:<14}{size:7.0f}{cells}", flush=True)
-        total += times[0]
-    print(f"all formats written in {total:.1f} s")
+        total, worked = total + costs[0][0], worked + costs[0][1]
+    print(f"all formats written in {total:.1f} s, {worked:.1f} s of the processor")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ def _header(table, provenance):
             "provenance": {item.name: item.value for item in items(provenance)},
         },
     }
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=95)
+    # other than ASCII is escaped: STILTS takes UTF-8 for Latin-1, in which à is no plain text
+    text = yaml.safe_dump(said, sort_keys=False, width=95)
     lines = ["%ECSV 1.0", "---", *text.splitlines()]
     return "".join(f"# {line}\n" for line in lines) + ",".join(table.colnames) + "\n"
 

@@ -194,10 +194,9 @@ def read_fits(path) -> Table:
     if dtype.itemsize != header["NAXIS1"] or len(data) != dtype.itemsize * header["NAXIS2"]:
         raise CatalogError(f"{path}: NAXIS1 and NAXIS2 do not fit its columns and length")
     check_memory(path, memory(dtype, header["NAXIS2"]))
-    raw, table = np.frombuffer(data, dtype=dtype), Table(masked=True)
-    for column in columns:
-        values = raw[column.name]
-        table[column.name] = unpack(column, values, nulls(column.dtype, values), TEXT)
+    raw = np.frombuffer(data, dtype=dtype)
+    cells = [unpack(c, raw[c.name], nulls(c.dtype, raw[c.name]), TEXT) for c in columns]
+    table = Table(cells, masked=True, copy=False)
     values = {k: unescape(v) if isinstance(v, str) else v for k, v in header.items()}
     table.meta["provenance"] = from_items(values, lambda f: f.metadata["keyword"])
     return table

@@ -165,7 +165,7 @@ def _readme(table, provenance, name, forms, widths):
         "Note (G2): Type, digits to show and UCD of each column:",
         *_meanings(table), RULE, "",
         "History:",
-        "  Where it comes from. A | ends each line; lines that are indented further go on.",
+        "  Where it comes from. A | ends each line; lines indented further go on.",
         *_said(provenance), BAR, "(End)", "",
     ])  # fmt: skip
 
@@ -288,9 +288,9 @@ def read_mrt(path) -> Table:
         if len(data) % width or (data[width - 1 :: width] != ord("\n")).any():
             raise CatalogError(f"{path}: its rows are not {width - 1} bytes long, as {about} says")
         check_memory(path, 5 * len(data))
-        rows, table = data.reshape(-1, width), Table(masked=True)
-        for column, (start, end) in columns.items():
-            table[column.name] = _read_column(column, rows[:, start:end])
+        rows = data.reshape(-1, width)
+        cells = [_read_column(c, rows[:, start:end]) for c, (start, end) in columns.items()]
+        table = Table(cells, masked=True, copy=False)
         table.meta["provenance"] = _provenance(_section(readme, "History:", about))
     except (ValueError, pa.ArrowException) as error:
         if isinstance(error, CatalogError):

@@ -254,10 +254,12 @@ def read_votable(path) -> Table:
     if len(data) != dtype.itemsize * (count or 0):
         raise CatalogError(f"{path}: its rows end early; fetch the file again")
     check_memory(path, memory(dtype, count))
-    raw, table = np.frombuffer(data, dtype=dtype), Table(masked=True)
+    raw = np.frombuffer(data, dtype=dtype)
     masks = np.unpackbits(raw[FLAGS], axis=1).astype(bool)
-    for i, column in enumerate(columns_of(fields, path)):
-        form = FORMS.get(fields[i].datatype)
-        table[column.name] = unpack(column, raw[column.name], masks[:, i], form)
+    cells = [
+        unpack(column, raw[column.name], masks[:, i], FORMS.get(fields[i].datatype))
+        for i, column in enumerate(columns_of(fields, path))
+    ]
+    table = Table(cells, masked=True, copy=False)
     table.meta["provenance"] = provenance_of(resource)
     return table
