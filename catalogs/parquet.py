@@ -64,9 +64,11 @@ def _header(path):
 def _check_types(path, schema, columns):
     said = {column.name: TYPES[column.dtype] for column in columns}
     for field in schema:
-        if said.get(field.name, field.type) != field.type:
+        coded = pa.types.is_dictionary(field.type)  # by pandas, for categories
+        found = field.type.value_type if coded else field.type
+        if said.get(field.name, found) != found:
             raise CatalogError(
-                f"{path}: {field.name} is of {field.type}; its header says {said[field.name]}"
+                f"{path}: {field.name} is of {found}; its header says {said[field.name]}"
             )
 
 

@@ -5,27 +5,37 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from catalogs.atomic import write_bytes
+from catalogs.atomic import writing
 from catalogs.provenance import Provenance, items
+from catalogs.rows import slices
 
 # DS9 ends a command at ; (readers do in comments too) and a text at }.
 PLAIN = str.maketrans(";{}", ",()")
+SHOWN = ("name", "ra", "dec", "size_arcsec")
 RADIUS_ARCSEC = 10.0  # of objects whose size is not known
 
 
 def write_regions(table: Table, provenance: Provenance, path) -> Path:
     """Write a DS9 region file; rows without a position have no region."""
-    rows = table[~table["ra"].mask]
-    known = "size_arcsec" in rows.colnames
-    sizes = rows["size_arcsec"].filled(np.nan) if known else np.full(len(rows), np.nan)
-    radii = np.where(np.isnan(sizes), RADIUS_ARCSEC, sizes).tolist()
-    names = rows["name"].filled("").tolist()
-    places = zip(rows["ra"].data.data.tolist(), rows["dec"].data.data.tolist(), strict=True)
-    lines = ["# Region file format: DS9"]
-    lines += [f"# {item.name}: {item.value}".translate(PLAIN) for item in items(provenance)]
-    lines += ["global color=green", "icrs"]
-    lines += [
-        f'circle({ra!r},{dec!r},{radius:.6g}") # text={{{name.translate(PLAIN)}}}'
-        for (ra, dec), radius, name in zip(places, radii, names, strict=True)
-    ]
-    return write_bytes(path, ("\n".join(lines) + "\n").encode())
+    said = [f"# {item.name}: {item.value}".translate(PLAIN) for item in items(provenance)]
+    with writing(path) as file:
+        file.write(_lines(["# Region file format: DS9", *said, "global color=green", "icrs"]))
+        for part in slices(len(table)):
+            file.write(_lines(_circles(table, part)))
+    return Path(path)
+
+
+def _circles(table, part):
+    """The regions of some rows."""
+    names = [name for name in SHOWN if name in table.colnames]
+    rows = Table([table[name][part] for name in names], masked=True)
+    rows = rows[~rows["ra"].mask]
+    sizes = rows["size_arcsec"].filled(np.nan) if "size_arcsec" in names else np.nan
+    radii = np.where(np.isnan(sizes), RADIUS_ARCSEC, sizes) + np.zeros(len(rows))
+    columns = (rows["ra"].data.data, rows["dec"].data.data, radii, rows["name"].filled(""))
+    for ra, dec, radius, name in zip(*(c.tolist() for c in columns), strict=True):
+        yield f'circle({ra!r},{dec!r},{radius:.6g}") # text={{{name.translate(PLAIN)}}}'
+
+
+def _lines(lines):
+    return "".join(f"{line}\n" for line in lines).encode()

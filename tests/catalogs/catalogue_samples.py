@@ -26,8 +26,15 @@ def table(n=6, **columns):
     return pd.DataFrame(plain | columns)
 
 
-def hostile():
-    """Six rows of what a format may lose."""
+def hostile(n=6):
+    """What a format may lose: six rows, over and over for larger n, each with an id of its own."""
+    six = _six_hostile_rows()
+    ids = np.arange(n) + 2**53 + 1
+    ids[:6] = six["object_id"][:n]
+    return six.iloc[np.arange(n) % 6].reset_index(drop=True).assign(object_id=ids)
+
+
+def _six_hostile_rows():
     ra = [0.0, 360.0, 299.41899166666666, 359.99999999, np.nan, 12.5]
     dec = [-90.0, 90.0, 33.6411, -0.00001, np.nan, -0.0]
     ids = [9223372036854775807, 9007199254740993, 0, -5, 587732578312454276, 1]

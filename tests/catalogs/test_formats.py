@@ -1,6 +1,7 @@
 """Every format of a table: what is written reads back equal, here and in other people's readers."""
 
 import csv
+import io
 import shutil
 import subprocess
 
@@ -51,7 +52,7 @@ def assert_same(read, written):
 
 
 @every_format
-@pytest.mark.parametrize("rows", [hostile(), table(0), table(1), table(872)], ids=len)
+@pytest.mark.parametrize("rows", [hostile(), table(0), table(1), hostile(872)], ids=len)
 def test_reads_back_equal(tmp_path, form, rows):
     write, read = FORMATS[form]
     written = conform(rows)
@@ -184,7 +185,7 @@ def judge(command, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("rows", [hostile(), table(0), table(872)], ids=len)
+@pytest.mark.parametrize("rows", [table(0), table(1), hostile(872)], ids=len)
 def test_fitsverify_is_content(tmp_path, rows):
     path = write_fits(conform(rows), provenance(), tmp_path / "c.fits")
     code, said = judge("fitsverify", path)
@@ -199,11 +200,14 @@ def votlint(path):
     return [line for line in said.splitlines() if not any(words in line for words in known)]
 
 
-@pytest.mark.parametrize("rows", [hostile(), table(0), table(1), table(872)], ids=len)
-def test_votlint_is_silent(tmp_path, rows):
+@pytest.mark.parametrize("rows", [table(0), table(1), hostile(872)], ids=len)
+def test_votlint_and_the_validator_of_astropy_are_silent(tmp_path, rows):
     path = write_votable(conform(rows), provenance(), tmp_path / "c.vot")
     assert b'version="1.5"' in path.read_bytes()
     assert votlint(path) == []
+    report = io.StringIO()
+    assert votable.validate(path, output=report)
+    assert "found no violations" in report.getvalue()
 
 
 def test_the_same_bytes_labelled_1_4_pass_every_stilts(tmp_path):
@@ -224,7 +228,7 @@ def test_votlint_objects_to_a_broken_file(tmp_path):
 
 def test_stilts_carries_values_and_meaning_through_fits_and_back(tmp_path):
     """VOTable → FITS → VOTable in STILTS; text is ASCII here, as FITS wants it."""
-    rows = hostile().assign(known_name=["M 82", "NGC 4370", "a", "it's", "b", "c"])
+    rows = hostile(872).replace({"known_name": {hostile()["known_name"][2]: "M 82"}})
     first = write_votable(conform(rows), provenance(), tmp_path / "a.vot")
     judge("stilts", "tpipe", f"in={first}", f"out={tmp_path}/b.fits", "ofmt=fits-basic")
     judge(
@@ -251,14 +255,17 @@ def test_stilts_reads_the_same_from_three_formats(tmp_path):
 
 
 def test_astropy_reads_the_same_ecsv(tmp_path):
+    """But for the two that it reads in its own way: an empty text, and a space before one."""
     written = conform(hostile())
     read = Table.read(write_ecsv(written, provenance(), tmp_path / "c.ecsv"))
     assert read.meta["provenance"]["threshold"] == 0.1 + 0.2
     for name in written.colnames:
         want = written[name]
         assert (read[name].unit, read[name].description) == (want.unit, want.description)
-        text = want.dtype.kind == "U"  # astropy reads an empty text as a null
-        assert read[name].tolist() == [v or None for v in want] if text else want.tolist(), name
+        values = want.tolist()
+        if want.dtype.kind == "U":
+            values = [value.lstrip() or None if value else None for value in values]
+        assert read[name].tolist() == values, name
 
 
 def test_astropy_and_pandas_read_the_same_parquet(tmp_path):

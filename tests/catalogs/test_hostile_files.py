@@ -1,7 +1,10 @@
 """Files that want to read other files, grow without end or lie about their size are refused."""
 
 import gzip
+import tracemalloc
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
@@ -136,6 +139,66 @@ def test_an_mrt_whose_rows_are_not_as_long_as_said(tmp_path):
     changed(readme, b"object_id                 int64", b"objekt_id                 int64")
     with pytest.raises(CatalogError, match="its columns and its notes on them differ"):
         read_mrt(data)
+
+
+def parquet(path, rows, **columns):
+    """A file with the header of an honest one, `columns`, and nulls in all others."""
+    honest = write_parquet(conform(table(3)), provenance(), path)
+    schema = pq.read_schema(honest)
+    arrays = [columns.get(f.name, pa.nulls(rows, f.type)) for f in schema]
+    content = pa.table(arrays, schema.names).replace_schema_metadata(schema.metadata)
+    pq.write_table(content, path)
+    return path
+
+
+def same_text(rows, text):
+    return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [text])
+
+
+@pytest.fixture
+def arrow_memory():
+    """A pool that knows the most that Arrow had reserved at once."""
+    usual = pa.default_memory_pool()
+    counting = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(counting)
+    yield counting
+    pa.set_memory_pool(usual)
+
+
+def test_a_parquet_bomb_in_bounded_memory(tmp_path, arrow_memory):
+    """A million times the same 10 kB: 36 kB of file, 37 GiB of table."""
+    path = parquet(tmp_path / "c.parquet", 10**6, name=same_text(10**6, "x" * 10_000))
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()  # follows numpy
+    with pytest.raises(CatalogError, match="would take 37 GiB of memory; valid: up to 4 GiB"):
+        read_parquet(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e8
+    assert 1e6 < arrow_memory.max_memory() < 2e8
+
+
+def test_a_parquet_file_of_large_texts_is_refused_before_a_row_is_read(tmp_path, monkeypatch):
+    texts = [f"{i}".ljust(10_000, "x") for i in range(200)]
+    path = parquet(tmp_path / "c.parquet", 200, name=pa.array(texts))
+    assert path.stat().st_size < 200_000
+    monkeypatch.setattr("catalogs.reading.MEMORY", 2**20)
+    monkeypatch.delattr(pq.ParquetFile, "iter_batches")
+    with pytest.raises(CatalogError, match="would take 0 GiB of memory"):
+        read_parquet(path)
+
+
+def test_a_parquet_column_of_another_type(tmp_path):
+    path = parquet(tmp_path / "c.parquet", 3, ra=pa.array([[1.0], [2.0], [3.0]]))
+    with pytest.raises(CatalogError, match=r"ra is of list<.*>; its header says double"):
+        read_parquet(path)
+
+
+def test_texts_of_a_dictionary_and_beyond_ascii_are_unpacked_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalogs.arrow.PART", 64)
+    notes = ["", None, "ü🌌", " x", "y" * 40] * 9
+    path = write_parquet(conform(table(45, note=notes)), provenance(), tmp_path / "c.parquet")
+    assert read_parquet(path)["note"].tolist() == notes
 
 
 def test_a_parquet_header_with_entities(tmp_path):

@@ -58,4 +58,4 @@ def test_the_stilts_commands_run(release):
     (code,) = re.findall(r"```sh\n(.*?)```", READING, re.DOTALL)
     done = subprocess.run(["sh", "-e", "-c", code], cwd=release, capture_output=True, text=True)
     assert done.returncode in (0, 1)  # votlint of 3.4.7 objects to the number 1.5
-    assert done.stdout.splitlines()[1].startswith('"DETG J000000.00-900000.0"')
+    assert done.stdout.splitlines()[1].lstrip().startswith('"DETG J000000.00-900000.0"')
