@@ -213,6 +213,8 @@ def _places(lines, path):
         if found:
             end = int(found[2])
             start = int(found[1] or end) - 1
+            if not 0 <= start < end:
+                raise CatalogError(f"{path}: {found[4]} stands in bytes {start + 1} to {end}")
             label = found[4]
             unit = None if found[3] == "---" else found[3]
             places[label] = (start, end, unit, found[5].removeprefix("? "))
@@ -287,8 +289,9 @@ def read_mrt(path) -> Table:
         width = max(end for _, end in columns.values()) + 1
         if len(data) % width or (data[width - 1 :: width] != ord("\n")).any():
             raise CatalogError(f"{path}: its rows are not {width - 1} bytes long, as {about} says")
-        check_memory(path, 5 * len(data))
         rows = data.reshape(-1, width)
+        cells_of_row = sum(end - start for start, end in columns.values())
+        check_memory(path, 5 * len(rows) * cells_of_row)  # columns of a ReadMe may overlap
         cells = [_read_column(c, rows[:, start:end]) for c, (start, end) in columns.items()]
         table = Table(cells, masked=True, copy=False)
         table.meta["provenance"] = _provenance(_section(readme, "History:", about))

@@ -56,6 +56,12 @@ def _others(codes, form):
     return np.concatenate(rows) if rows else np.empty(0, int)
 
 
+def _longest(codes, plain):
+    """Code points of the longest of the plain texts."""
+    used = codes.any(axis=0, where=plain[:, None])
+    return int(np.flatnonzero(used).max(initial=-1)) + 1
+
+
 def pack_text(column, form: TextForm) -> np.ndarray:
     """Code units (N, width) of a text column."""
     null, texts = np.ma.getmaskarray(column), column.data.data
@@ -63,16 +69,14 @@ def pack_text(column, form: TextForm) -> np.ndarray:
     odd = _others(codes, form)
     encoded = {row: np.frombuffer(form.encode(texts[row].item()), form.unit) for row in odd
                if not null[row]}  # fmt: skip
-    longest = max((len(units) for units in encoded.values()), default=0)
-    regular = np.ones(len(texts), bool)
-    regular[odd] = False
-    used = codes.any(axis=0, where=(regular & ~null)[:, None]) if len(codes) else codes[:0]
-    width = max(form.narrowest, longest, int(np.flatnonzero(used).max(initial=-1)) + 1)
+    plain = ~null
+    plain[odd] = False
+    width = max(form.narrowest, _longest(codes, plain), *map(len, encoded.values()))
     packed = np.full((len(texts), width), form.pad, form.unit)
     for s in slices(len(texts)):
         here = codes[s, :width]
         np.copyto(packed[s, : here.shape[1]], here, "unsafe",
-                  where=regular[s, None] & (here != 0))  # fmt: skip
+                  where=plain[s, None] & (here != 0))  # fmt: skip
     for row, units in encoded.items():
         packed[row, : len(units)] = units
     packed[null] = form.null

@@ -141,6 +141,14 @@ def test_an_mrt_whose_rows_are_not_as_long_as_said(tmp_path):
         read_mrt(data)
 
 
+@pytest.mark.parametrize("place", ["  19-   1", "       0"])
+def test_an_mrt_column_that_ends_before_it_begins(tmp_path, place):
+    data, readme = write_mrt(conform(table(3)), provenance(), tmp_path / "c.dat")
+    changed(readme, b"   1-  18", place.encode())
+    with pytest.raises(CatalogError, match=r"object_id stands in bytes (19|0) to [10]"):
+        read_mrt(data)
+
+
 def parquet(path, rows, **columns):
     """A file with the header of an honest one, `columns`, and nulls in all others."""
     honest = write_parquet(conform(table(3)), provenance(), path)
