@@ -117,8 +117,14 @@ def _from_csv(path: Path, text: Sequence[str]) -> pa.Table:
     _check_names(header)
     types = dict.fromkeys(text, pa.string())
     table = _parse_csv(content, types)
-    changed = [name for name in table.column_names if _is_not_as_written(table[name])]
-    return _parse_csv(content, types | dict.fromkeys(changed, pa.string())) if changed else table
+    doubtful = [name for name in table.column_names if _may_differ_from_written(table[name])]
+    if not doubtful:
+        return table
+    written = _parse_csv(content, dict.fromkeys(doubtful, pa.string()), doubtful)
+    for name in doubtful:
+        column = _as_written(table[name], written[name])
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
 def _header(content: bytes) -> list[str]:
@@ -128,19 +134,32 @@ def _header(content: bytes) -> list[str]:
     return next(csv.reader(io.StringIO(start.decode(errors="replace"), newline="")), [])
 
 
-def _parse_csv(content: bytes, types: dict[str, pa.DataType]) -> pa.Table:
-    convert = pv.ConvertOptions(column_types=types, strings_can_be_null=True)
+def _parse_csv(
+    content: bytes, types: dict[str, pa.DataType], columns: Sequence[str] = ()
+) -> pa.Table:
+    """The named columns, or all. NA, null and the like are null among numbers, words in text."""
+    convert = pv.ConvertOptions(
+        column_types=types, include_columns=[*columns], strings_can_be_null=False
+    )
     return pv.read_csv(pa.BufferReader(content), convert_options=convert)
 
 
-def _is_not_as_written(column: pa.ChunkedArray) -> bool:
-    """Whether Arrow made times of text, or floats of whole numbers that int64 cannot hold."""
+def _may_differ_from_written(column: pa.ChunkedArray) -> bool:
+    """Whether Arrow made times of text, or perhaps floats of whole numbers too long for int64."""
     if pa.types.is_temporal(column.type):
         return True
-    if not pa.types.is_float64(column.type) or column.null_count == len(column):
+    if not pa.types.is_float64(column.type):
         return False
-    smallest = pc.min(pc.abs(column)).as_py()
-    return smallest is not None and 2**63 <= smallest < 2**64
+    largest = pc.max(pc.abs(column)).as_py()
+    return largest is not None and largest >= 2**63
+
+
+def _as_written(column: pa.ChunkedArray, written: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The text of a column in its place, unless it holds numbers that are meant as floats."""
+    if pa.types.is_temporal(column.type):
+        return written
+    digits = pc.if_else(pc.is_null(column), None, pc.utf8_trim_whitespace(written))
+    return digits if pc.all(pc.match_substring_regex(digits, r"^[-+]?\d+$")).as_py() else column
 
 
 def _from_parquet(path: Path, text: Sequence[str]) -> pa.Table:

@@ -107,6 +107,34 @@ def test_whole_numbers_and_times_that_arrow_would_change_stay_as_written(tmp_pat
     assert read_table(tmp_path / "a.fits")["id"].to_pylist() == [2**63 + 1, 5]
 
 
+def test_ids_too_long_for_int64_keep_their_digits_beside_short_ones(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "id,light,mixed\n"
+        "5,1e19,9223372036854775809\n"
+        "9223372036854775809,100000000000000000000,2.5\n"
+        "NA,,1\n"
+        "9223372036854775811,3,1\n"
+    )
+    table = read_table(tmp_path / "a.csv").to_pydict()
+    assert table["id"] == ["5", "9223372036854775809", None, "9223372036854775811"]
+    assert table["light"] == [1e19, 1e20, None, 3]
+    assert table["mixed"] == [2.0**63, 2.5, 1, 1]
+
+
+def test_words_that_mean_null_among_numbers_stay_words_in_text(tmp_path):
+    words = Table({"id": ["NA", "null", "x"], "band": ["N/A", "nan", "g"], "n": [1, 2, 3]})
+    kinds = {"a.csv": "ascii.csv", "a.fits": "fits", "a.vot": "votable", "a.ecsv": "ascii.ecsv",
+             "a.parquet": "parquet"}  # fmt: skip
+    for name, kind in kinds.items():
+        words.write(tmp_path / name, format=kind)
+        for text in ((), ("id", "band")):
+            read = read_table(tmp_path / name, text).to_pydict()
+            assert read == {name: list(words[name]) for name in words.colnames}
+    (tmp_path / "b.csv").write_text("z,word\n0.5,a\nnull,\nNA,NA\n")
+    table = read_table(tmp_path / "b.csv").to_pydict()
+    assert table == {"z": [0.5, None, None], "word": ["a", None, "NA"]}
+
+
 def test_columns_of_arrays_are_left_out_and_the_others_stay(tmp_path):
     table = Table({"flux": np.zeros((2, 3)), "id": [1, 2]})
     for name, kind in {"a.fits": "fits", "a.vot": "votable", "a.ecsv": "ascii.ecsv"}.items():
