@@ -269,12 +269,16 @@ class FolderSurvey(SurveyOnDisk):
 
 @lru_cache(maxsize=8)
 def _images_below(folder: Path, modified_ns: int) -> list[str]:
-    below = (Path(at) / name for at, _, names in os.walk(folder) for name in names)
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in below
-        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith(".")
-    )
+    found = []
+    for at, folders, names in os.walk(folder):
+        # What is hidden was put there by a program, e.g. .thumbnails, not by a person.
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            (Path(at) / name).relative_to(folder).as_posix()
+            for name in names
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)
 
 
 def _ids_of(names: list[str], fits: FitsImages) -> list[str]:

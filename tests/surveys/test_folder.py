@@ -46,6 +46,9 @@ def refusal(survey):
 def test_without_a_table_every_image_below_the_folder_is_a_row(folder):
     (folder / "images" / "notes.txt").write_text("not an image")
     (folder / "images" / ".hidden.jpg").write_text("nor this")
+    for hidden in (".thumbnails", "images/.ipynb_checkpoints"):
+        (folder / hidden).mkdir()
+        (folder / hidden / "a-small.jpg").write_text("nor this, made by a program")
     survey = FolderSurvey(name="mine", path=folder, pixscale_arcsec=0.4, crop=0.5)
     survey.validate()
     rows = list(survey.rows(0, 10))
