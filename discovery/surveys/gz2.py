@@ -21,6 +21,7 @@ from pydantic import Field
 
 from discovery.cutouts.decode import UnreadableImage, open_cutout
 from discovery.errors import BadInput
+from discovery.progress import say
 from discovery.surveys.archive import image_names, read_member
 from discovery.surveys.base import SurveyOnDisk, read_image
 from discovery.surveys.tables import need_columns, numbers, python_values, read_table
@@ -29,6 +30,7 @@ MAPPING, ARCHIVE = "gz2_filename_mapping.csv", "images_gz2.zip"
 IMAGE_FOLDERS = ("images", "images_gz2/images", "images_gz2")
 ARCSEC_PER_PX_PER_R90 = 0.02  # Willett et al. 2013, MNRAS 435, 2835, sect. 2.1
 RELEASED_WIDTH_PX = 424
+NOT_MEASURED = (-9999, -999, -99)  # SDSS writes one of them where it measured nothing
 VOTES = re.compile(r"t(0\d|1[01])_\w+|total_classifications|total_votes")
 MEASURED = {  # store column: the names it goes by, lower case, and its valid range
     "ra": (("ra",), 0, 360),
@@ -71,6 +73,7 @@ class GZ2Survey(SurveyOnDisk):
         images, galaxies = self._images(), self._galaxies()
         for path in self._tables():
             self._joined(path, galaxies["objid"].to_numpy()[:0])
+            self._say_what_was_not_measured(path)
         if not self.count_images()[1]:
             first = next(filter(None, galaxies["asset_id"].to_pylist()), 0)
             raise BadInput(
@@ -151,10 +154,20 @@ class GZ2Survey(SurveyOnDisk):
             )
         return [*votes, *sorted(self.path.glob("gz2sample*.csv*"))[:1]]
 
+    def _say_what_was_not_measured(self, path: Path) -> None:
+        table = read_table(path)
+        for name, column in _physical(table).items():
+            if count := pc.sum(_not_measured(table[column])).as_py():
+                say(
+                    f"  {path.name}: {column} says not measured (e.g. {NOT_MEASURED[0]}) in "
+                    f"{count:,} rows; {name} is null there"
+                )
+
     def _joined(self, path: Path, objids: np.ndarray) -> pa.Table:
         """The table's rows of `objids` (int64), in their order; nulls where it has none."""
         table = read_table(path, origin=f"{self.origin} {path.name}")
         index = pd.Index(_keys(table, path))
+        table = _without_sentinels(table)
         for column, low, high in _measurements(table).values():
             numbers(table, column, path, low, high)
         place = index.get_indexer(objids)
@@ -210,6 +223,26 @@ def _measurements(table: pa.Table) -> dict[str, tuple[str, float, float]]:
         for column, (names, low, high) in MEASURED.items()
         if (name := next((n for n in names if n in there), None))
     }
+
+
+def _physical(table: pa.Table) -> dict[str, str]:
+    """Store column -> the table's column, of numbers that a galaxy may lack: not its position."""
+    return {
+        name: column
+        for name, (column, *_) in _measurements(table).items()
+        if name not in ("ra", "dec") and not pa.types.is_string(table[column].type)
+    }
+
+
+def _not_measured(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(pc.cast(column, pa.float64()), pa.array(NOT_MEASURED, pa.float64()))
+
+
+def _without_sentinels(table: pa.Table) -> pa.Table:
+    for column in _physical(table).values():
+        known = pc.if_else(_not_measured(table[column]), None, table[column])
+        table = table.set_column(table.column_names.index(column), column, known)
+    return table
 
 
 def _measured(tables: list[pa.Table]) -> dict[str, list]:

@@ -97,6 +97,25 @@ def test_photometry_beside_the_votes_gives_sizes_and_the_pixel_scale(release):
     assert third["pixscale_arcsec"] == pytest.approx(0.02 * 8 * 424 / 299)  # the same field
 
 
+def test_what_sdss_did_not_measure_is_null_and_said(release, capsys):
+    header = ["OBJID", "PETROR90_R", "REDSHIFT", "PETROMAG_R"]
+    unmeasured = [[IDS[0], -9999, -9999, -9999.0], [IDS[2], 8, 0.05, 16]]
+    write_csv(release / "gz2sample.csv", header, unmeasured)
+    found = survey(release)
+    found.validate()
+    said = capsys.readouterr().err
+    assert (
+        "gz2sample.csv: REDSHIFT says not measured (e.g. -9999) in 1 rows; z is null there" in said
+    )
+    first, _, third = found.rows(0, 3)
+    assert [first[name] for name in ("z", "petro_r_mag", "petro_r90_arcsec")] == [None] * 3
+    assert first["pixscale_arcsec"] is None
+    assert (third["z"], third["petro_r_mag"]) == (0.05, 16)
+    write_csv(release / "gz2sample.csv", header, [[IDS[0], 10, 0.05, 150]])
+    with pytest.raises(BadInput, match=r"PETROMAG_R = 150\.0 in row 1; valid is 0 to 40"):
+        survey(release).validate()
+
+
 def test_the_layout_of_the_published_archive_is_found(release):
     (release / "images").rename(release / "inner")
     (release / "images_gz2").mkdir()
