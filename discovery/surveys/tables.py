@@ -70,7 +70,7 @@ def read_table(path: Path, text: Sequence[str] = (), origin: str = "") -> pa.Tab
         ) from None
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # a part of Galaxy Zoo 2 reads three, and each may fill a gibibyte
 def _read(path: Path, modified_ns: int, text: tuple[str, ...]) -> pa.Table:
     name = path.name.lower()
     unpacked = name.removesuffix(".gz")
@@ -316,9 +316,20 @@ def _of_astropy(table) -> pa.Table:
     """The columns with one plain value a row; arrays and positions as objects are left out."""
     from astropy.table import Column
 
-    columns = {name: table[name] for name in table.colnames if isinstance(table[name], Column)}
+    columns = {name: _times_as_written(table[name]) for name in table.colnames}
+    columns = {name: column for name, column in columns.items() if isinstance(column, Column)}
     arrays = {name: _arrow(column) for name, column in columns.items() if column.ndim == 1}
     return pa.table({name: array for name, array in arrays.items() if array is not None})
+
+
+def _times_as_written(column):
+    """A column of Time as the text, or in the unit of days or years, that it was written in."""
+    from astropy.table import MaskedColumn
+    from astropy.time import Time
+
+    if not isinstance(column, Time):
+        return column
+    return MaskedColumn(np.asarray(column.unmasked.value), mask=np.asarray(column.mask))
 
 
 def _arrow(column) -> pa.Array | None:
@@ -358,6 +369,9 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
             # 309.3204 of four bytes is meant as 309.3204, and that is what CSV has of it.
             column = pc.cast(pc.cast(pc.cast(column, pa.float32()), pa.string()), pa.float64())
         return pc.if_else(pc.is_nan(column), None, column)
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        text = pc.replace_substring(pc.cast(column, pa.string()), " ", "T")
+        return pc.replace_substring_regex(text, r"\.0+(Z?)$", r"\1")
     if pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_string(kind):
         column = pc.utf8_rtrim(pc.cast(column, pa.string()), " \0")  # padded to one length
         return pc.if_else(pc.equal(column, ""), None, column)

@@ -5,9 +5,11 @@ import io
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.time import Time
 
 from discovery.errors import BadInput
 from discovery.surveys import tables
@@ -133,6 +135,21 @@ def test_words_that_mean_null_among_numbers_stay_words_in_text(tmp_path):
     (tmp_path / "b.csv").write_text("z,word\n0.5,a\nnull,\nNA,NA\n")
     table = read_table(tmp_path / "b.csv").to_pydict()
     assert table == {"z": [0.5, None, None], "word": ["a", None, "NA"]}
+
+
+def test_times_are_text_from_ecsv_and_parquet_as_they_are_from_csv(tmp_path):
+    written = ["2012-01-01T00:00:00", "2012-01-02T03:04:05.500", None]
+    times = Time(["2012-01-01T00:00:00", "2012-01-02T03:04:05.5", "2012-01-01T00:00:00"])
+    times[2] = np.ma.masked
+    Table({"when": times, "mjd": Time([50000.5, 1, 2], format="mjd")}).write(tmp_path / "a.ecsv")
+    table = read_table(tmp_path / "a.ecsv").to_pydict()
+    assert table["when"] == ["2012-01-01T00:00:00.000", *written[1:]]
+    assert table["mjd"] == [50000.5, 1, 2]
+    stamps = pa.array([np.datetime64(t, "ms") if t else None for t in written])
+    days = stamps.cast(pa.date32(), safe=False)
+    pq.write_table(pa.table({"when": stamps, "day": days}), tmp_path / "a.parquet")
+    table = read_table(tmp_path / "a.parquet").to_pydict()
+    assert table == {"when": written, "day": ["2012-01-01", "2012-01-02", None]}
 
 
 def test_columns_of_arrays_are_left_out_and_the_others_stay(tmp_path):
