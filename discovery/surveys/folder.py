@@ -16,6 +16,7 @@ from discovery.cutouts.config import FITS_COLUMNS, FITS_SUFFIXES, FitsImages
 from discovery.cutouts.decode import UnreadableImage
 from discovery.cutouts.store import CORE
 from discovery.errors import BadInput
+from discovery.progress import say
 from discovery.surveys.base import IMAGE_SUFFIXES, SurveyOnDisk, read_image
 from discovery.surveys.tables import (
     check_ids,
@@ -107,7 +108,19 @@ class FolderSurvey(SurveyOnDisk):
         if self.id_column is None:
             self._check_stems(ids, images)
         check_ids(ids, self.id_column or "file name", self._place)
+        self._say_which_light(images)
         self.known()
+
+    def _say_which_light(self, images: list[str]) -> None:
+        files = (name for image in images for name in self._names(image).values())
+        if "light" not in self.fits.model_fields_set and any(
+            name.lower().endswith(FITS_SUFFIXES) for name in files
+        ):
+            say(
+                f"  {self.origin} FITS images are shown with light = {self.fits.light:g}, as if "
+                "in nanomaggies per SDSS pixel; those of Legacy Surveys need light = 2.28 under "
+                "[survey.fits] (docs/surveys.md)"
+            )
 
     def rows(self, start: int, stop: int) -> Iterator[dict]:
         """Rows [start, stop) of the table or of the sorted files; a missing file is a failure."""

@@ -34,6 +34,7 @@ from discovery.progress import say, track
 from discovery.surveys.base import KNOWN_COLUMNS
 
 CHECKED_AT_PX = 64
+REASONS_SAID = 3
 SAME_WITHIN_ARCSEC = 3.0
 KNOWN = ["object_id", "galaxy", "ra", "dec", "name", "bibcode", "separation_arcsec", "in_training"]
 FAILURES = pa.schema(
@@ -82,10 +83,10 @@ def ingest(
     table = assign_splits(_read_columns(parts), surveys, seed)
     failures = table[table["reason"].notna() & ~table["repeated"]]
     write_table(pa.Table.from_pandas(failures, FAILURES, preserve_index=False), _failures(out))
-    _say_what_is_left_out(table, failures)
+    _say_what_is_left_out(table, failures, out)
     if table["reason"].notna().all():
         _remove_parts(out)  # a repaired folder is read anew
-        _refuse_empty(surveys)
+        _refuse_empty(surveys, out)
     _write_shards(parts, table, out)
     _remove_parts(out)
     return CutoutStore(out)
@@ -306,7 +307,7 @@ def _write_shards(parts: Sequence[Part], table: pd.DataFrame, out: Path) -> None
         write_table(kept, out / part.survey.name / name)
 
 
-def _say_what_is_left_out(table: pd.DataFrame, failures: pd.DataFrame) -> None:
+def _say_what_is_left_out(table: pd.DataFrame, failures: pd.DataFrame, out: Path) -> None:
     repeats = table[table["repeated"]]
     if len(repeats):
         say(
@@ -315,18 +316,21 @@ def _say_what_is_left_out(table: pd.DataFrame, failures: pd.DataFrame) -> None:
             f"{repeats['survey'].iloc[0]}"
         )
     if len(failures):
-        common = failures["reason"].value_counts()
         say(
             f"  {len(failures):,} of {len(table) - len(repeats):,} cutouts could not be read and "
-            f"are listed with their reasons in failures.parquet; most often ({common.iloc[0]:,} "
-            f"times): {common.index[0]}"
+            f"are listed with their reasons in {_failures(out)}:"
         )
+        common = failures["reason"].value_counts()
+        for reason, count in common.iloc[:REASONS_SAID].items():
+            say(f"    {count:,} times: {reason}")
+        if len(common) > REASONS_SAID:
+            say(f"    other reasons: {len(common) - REASONS_SAID:,}")
 
 
-def _refuse_empty(surveys: Sequence) -> None:
+def _refuse_empty(surveys: Sequence, out: Path) -> None:
     names = ", ".join(survey.name for survey in surveys)
     raise BadInput(
-        f"not one cutout of {names} could be read; the reasons are in failures.parquet. "
+        f"not one cutout of {names} could be read; the reasons are in {_failures(out)}. "
         "Valid cutouts are JPEG or PNG, 8 bit, or FITS; 16 to 4096 px on a side."
     )
 

@@ -348,6 +348,18 @@ def test_a_folder_without_a_file_of_any_band_says_what_names_are_looked_for(fram
     assert "images are {id}_{band}.fits files" in message
 
 
+def test_the_light_that_fits_are_taken_to_hold_is_said_unless_it_was_told(frames, folder, capsys):
+    survey = FolderSurvey(name="mine", path=frames, images="bands", fits=PER_BAND)
+    survey.validate()
+    said = capsys.readouterr().err
+    assert 'survey "mine": FITS images are shown with light = 1, as if in nanomaggies' in said
+    assert "those of Legacy Surveys need light = 2.28 under [survey.fits]" in said
+    told = PER_BAND | {"light": 1.0}
+    FolderSurvey(name="mine", path=frames, images="bands", fits=told).validate()
+    FolderSurvey(name="mine", path=folder, images="images").validate()
+    assert capsys.readouterr().err == ""
+
+
 def test_fits_and_jpeg_may_lie_in_one_folder(folder):
     for name in ("x.fits", "y.fits.gz", "z.v2.FIT"):
         frame("r").writeto(folder / "images" / name)

@@ -218,6 +218,22 @@ def two_folders(tmp_path, first: Image.Image, second: Image.Image) -> list[Folde
     return [FolderSurvey(name=name, path=tmp_path / name) for name in ("one", "two")]
 
 
+def test_the_commonest_reasons_of_failures_are_said_and_where_the_others_are(tmp_path, capsys):
+    save(picture(1), tmp_path / "good.jpg")
+    (tmp_path / "cut.jpg").write_bytes(encoded(picture(2))[:100])
+    for number, side in enumerate((8, 8, 9, 10)):
+        save(Image.new("RGB", (side, side)), tmp_path / f"small{number}.png", format="PNG")
+    ingest_here([folder_survey(tmp_path)], tmp_path)
+    said = capsys.readouterr().err
+    listed = tmp_path / "store" / "failures.parquet"
+    assert (
+        f"5 of 6 cutouts could not be read and are listed with their reasons in {listed}:" in said
+    )
+    counts = [line.split(" times: ")[0] for line in said.splitlines() if " times: " in line]
+    assert counts == ["    2", "    1", "    1"]
+    assert "    other reasons: 1\n" in said
+
+
 def test_an_object_that_comes_twice_is_kept_once_and_said(tmp_path, capsys):
     galaxy = Image.open(io.BytesIO(next(iter(MockSurvey().rows(0, 1)))["image"]))
     surveys = two_folders(tmp_path, galaxy, galaxy.resize((120, 120)))
