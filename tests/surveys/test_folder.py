@@ -1,5 +1,6 @@
 import csv
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from astropy.table import Table
 from PIL import Image
 from pydantic import ValidationError
 
+from discovery.config import load_config
 from discovery.errors import BadInput
 from discovery.surveys import FolderSurvey
 
@@ -477,3 +479,11 @@ def test_the_real_fits_images(real_data):
     # NGC 3073 lies at 10 00 52.1 +55 37 08 (J2000), beside the middle of the cutout
     here = SkyCoord(tilted["ra"], tilted["dec"], unit="deg")
     assert here.separation(SkyCoord("10h00m52.1s +55d37m08s")).arcsec < 20
+
+
+def test_the_shortest_run_file_of_the_docs_is_whole(tmp_path):
+    docs = Path(__file__).parents[2] / "docs" / "surveys.md"
+    snippet = docs.read_text().split("```toml\n")[1].split("```")[0]
+    (tmp_path / "shortest.toml").write_text(snippet)
+    (survey,) = load_config(tmp_path / "shortest.toml").survey
+    assert (survey.kind, survey.name) == ("folder", "mine")
