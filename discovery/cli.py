@@ -580,9 +580,14 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
 )
 @CACHE
 @OFFLINE
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Remove images of these objects at another position or scale, and fetch them anew.",
+)
 @explained
 def fetch_cutouts_command(
-    table, out, origin, size, scale, kind, release, rate, bands, cache, offline, **columns
+    table, out, origin, size, scale, kind, release, rate, bands, cache, offline, yes, **columns
 ) -> None:
     """Fetch a cutout of every object of TABLE, by position.
 
@@ -598,7 +603,7 @@ def fetch_cutouts_command(
     out = _need_out(out)
     targets = read_targets(table, **columns, scale=scale, size=size)
     click.echo(
-        fetch_cutouts(targets, out, origin, size, release, kind, rate, offline, bands, cache)
+        fetch_cutouts(targets, out, origin, size, release, kind, rate, offline, bands, cache, yes)
     )
 
 

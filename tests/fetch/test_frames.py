@@ -222,7 +222,7 @@ def test_the_table_tells_scale_and_width_and_a_new_field_comes_anew(sdss, tmp_pa
     # 0.2 x 100 arcsec are 50.5 px
     assert (row["pixscale_arcsec"], row["width"], row["image"]) == ("0.396", "51", "a galaxy.fits")
     assert fits.getdata(tmp_path / "out/images/a galaxy.fits").shape == (3, 51, 51)
-    fetch(tmp_path, [GALAXY], scale=0.3, size=100)
+    fetch(tmp_path, [GALAXY], "--yes", scale=0.3, size=100)
     assert fits.getdata(tmp_path / "out/images/a galaxy.fits").shape == (3, 76, 76)
 
 
