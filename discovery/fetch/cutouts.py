@@ -23,7 +23,7 @@ from discovery.fetch import sources
 from discovery.fetch.cache import default_folder
 from discovery.fetch.frames import check_bands
 from discovery.fetch.services import read_services
-from discovery.fetch.session import PoliteSession, Unanswered
+from discovery.fetch.session import PoliteSession, Unanswered, asked_again, commonest
 from discovery.fetch.sources import Source, check_cutout
 from discovery.fetch.targets import COARSEST, FINEST, Target
 from discovery.files import read_json, write_json, writing
@@ -79,8 +79,8 @@ def fetch_cutouts(
         yes: images of the targets that show another field may be removed.
 
     Raises:
-        BadInput: no such source, `out` holds other cutouts, the service does not answer at all, or
-            images would be removed and `yes` does not allow it.
+        BadInput: no such source, `out` holds other cutouts, not one image can be had, or images
+            would be removed and `yes` does not allow it.
     """
     services = read_services()
     session = PoliteSession(services, per_second, sources.LARGEST_CUTOUT_BYTES, offline)
@@ -96,7 +96,7 @@ def fetch_cutouts(
     failed.sort(key=lambda outcome: place[outcome.target.object_id])
     reasons = {"reason": [outcome.reason for outcome in failed]}
     _write_csv(out / FAILURES, [outcome.target for outcome in failed], reasons)
-    return _words(outcomes, out)
+    return _words(outcomes, out, offline)
 
 
 def _source(origin, session, services, release, kind, size, bands, cache) -> Source:
@@ -247,13 +247,18 @@ def _write_csv(path: Path, targets: list[Target], more: dict) -> None:
         pv.write_csv(pa.table(columns | more), temporary)
 
 
-def _words(outcomes: list[Outcome], out: Path) -> str:
+def _words(outcomes: list[Outcome], out: Path, offline: bool) -> str:
     failed = [o for o in outcomes if o.reason is not None]
+    if failed and len(failed) == len(outcomes):
+        raise BadInput(
+            f"none of {len(failed):,} cutouts could be had: {commonest(o.reason for o in failed)}. "
+            f"All reasons are in {out / FAILURES}. {asked_again(offline)}"
+        )
     lines = [f"{len(outcomes) - len(failed):,} of {len(outcomes):,} cutouts are in {out}."]
     if failed:
         lines.append(
-            f"{len(failed):,} could not be had; the reasons are in {out / FAILURES}. The same "
-            "command asks for them again."
+            f"{len(failed):,} could not be had: {commonest(o.reason for o in failed)}. All reasons "
+            f"are in {out / FAILURES}. {asked_again(offline)}"
         )
     return "\n".join([*lines, "In a run file:", "", *_section(out)])
 

@@ -3,7 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -39,6 +40,18 @@ class Unanswered(Exception):
     def __init__(self, reason: str, again: bool = False, status: int | None = None):
         super().__init__(reason)
         self.again, self.status = again, status
+
+
+def commonest(reasons: Iterable[str]) -> str:
+    """The reason that is given most often, and how often where there are others."""
+    counts = Counter(reasons)
+    ((reason, times),) = counts.most_common(1)
+    return reason if len(counts) == 1 else f"{reason} ({times:,} of {counts.total():,})"
+
+
+def asked_again(offline: bool) -> str:
+    """What the next call does about questions without answer."""
+    return f"The same command {'without --offline ' if offline else ''}asks for them again."
 
 
 class NoSuchHost(Unanswered):

@@ -238,7 +238,19 @@ def test_offline_gives_what_is_there(services, server, galaxies, tmp_path):
     assert "1 of 2 cutouts are in" in told.output
     (failure,) = rows(tmp_path / "cutouts/failures.csv")
     assert failure["reason"] == "not in the cache, and --offline was given"
+    assert "1 could not be had: not in the cache, and --offline was given." in told.output
+    assert "The same command without --offline asks for them again." in told.output
     assert not server.seen
+
+
+def test_where_nothing_comes_the_reason_is_told_and_the_status(services, galaxies, tmp_path):
+    for words in ((), ("--offline",)):
+        told = fetch(galaxies, tmp_path / "cutouts", *words)
+        assert told.exit_code == 2
+        said = "not in the cache, and --offline was given" if words else "404 Not Found"
+        assert f"none of 2 cutouts could be had: {said}" in told.output
+        assert "[[survey]]" not in told.output
+        assert len(rows(tmp_path / "cutouts/failures.csv")) == 2
 
 
 def test_a_hips_survey_by_its_name(services, server, galaxies, tmp_path):
