@@ -197,8 +197,9 @@ def test_a_mistake_in_the_code_is_no_answer_of_a_service(asking):
 
 def test_addresses_may_be_those_of_mirrors(tmp_path, monkeypatch):
     path = tmp_path / "mirrors.toml"
-    path.write_text('vizier = "https://vizier.cfa.harvard.edu"')
+    path.write_text('vizier = "https://vizier.cfa.harvard.edu/"')
     monkeypatch.setenv(VARIABLE, str(path))
+    assert read_services().vizier == "https://vizier.cfa.harvard.edu"
     assert read_services() == Services(vizier="https://vizier.cfa.harvard.edu")
     path.write_text('vizir = "https://vizier.cfa.harvard.edu"')
     with pytest.raises(BadInput, match=r"mirrors\.toml: vizir: .*known are zenodo, galaxyzoo"):
