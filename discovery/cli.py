@@ -515,20 +515,23 @@ CACHE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of what services answered, and of frames; ~/.cache/discovery if left out.",
 )
-
-
-def _need_out(out: Path | None) -> Path:
-    if out is None:
-        raise click.UsageError("Missing --out: where to put what comes.")
-    return out
+OUT_FOLDER = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for what comes."
+)
+OUT_TABLE = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the table: .csv, .ecsv, .fits or .vot.",
+)
 
 
 @fetch.command("gz2")
-@OUT
+@OUT_FOLDER
 @click.option("--photometry", is_flag=True, help="Also the table of sizes and magnitudes (0.2 GB).")
 @OFFLINE
 @explained
-def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None:
+def fetch_gz2_command(out: Path, photometry: bool, offline: bool) -> None:
     """Fetch the Galaxy Zoo 2 release: images (3.4 GB), their mapping to galaxies, and the votes.
 
     Images come from Zenodo (doi 10.5281/zenodo.3565489) and are checked by size and digest; the
@@ -538,12 +541,12 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
     """
     from discovery.fetch.gz2 import fetch_gz2
 
-    click.echo(fetch_gz2(_need_out(out), photometry, offline))
+    click.echo(fetch_gz2(out, photometry, offline))
 
 
 @fetch.command("cutouts")
 @click.argument("table", type=click.Path(path_type=Path))
-@OUT
+@OUT_FOLDER
 @click.option(
     "--from",
     "origin",
@@ -580,9 +583,14 @@ def fetch_gz2_command(out: Path | None, photometry: bool, offline: bool) -> None
 )
 @CACHE
 @OFFLINE
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Remove images of these objects at another position or scale, and fetch them anew.",
+)
 @explained
 def fetch_cutouts_command(
-    table, out, origin, size, scale, kind, release, rate, bands, cache, offline, **columns
+    table, out, origin, size, scale, kind, release, rate, bands, cache, offline, yes, **columns
 ) -> None:
     """Fetch a cutout of every object of TABLE, by position.
 
@@ -595,36 +603,35 @@ def fetch_cutouts_command(
     from discovery.fetch.cutouts import fetch_cutouts
     from discovery.fetch.targets import read_targets
 
-    out = _need_out(out)
     targets = read_targets(table, **columns, scale=scale, size=size)
     click.echo(
-        fetch_cutouts(targets, out, origin, size, release, kind, rate, offline, bands, cache)
+        fetch_cutouts(targets, out, origin, size, release, kind, rate, offline, bands, cache, yes)
     )
 
 
 @fetch.command("known")
-@OUT
+@OUT_TABLE
 @click.option("--catalogue", help="Name in VizieR, e.g. J/MNRAS/435/2835/table5.")
 @click.option("--list", "named", help="A list that is not in VizieR: kaviraj2012.")
 @click.option("--bibcode", help="ADS bibcode of a catalogue's publication, for the lines printed.")
 @CACHE
 @OFFLINE
 @explained
-def fetch_known_command(out: Path | None, **asked) -> None:
+def fetch_known_command(out: Path, **asked) -> None:
     """Fetch a published list of objects as a table with ra and dec, for [survey.published].
 
-    --out names the table: .csv, .ecsv, .fits or .vot. The lines for a run file are printed.
+    The lines for a run file are printed.
 
     Example: discovery fetch known --list kaviraj2012 --out known.csv
     """
     from discovery.fetch.known import fetch_known
 
-    click.echo(fetch_known(_need_out(out), **asked))
+    click.echo(fetch_known(out, **asked))
 
 
 @fetch.command("names")
 @click.argument("catalogue", type=click.Path(path_type=Path))
-@OUT
+@OUT_TABLE
 @click.option(
     "--radius",
     type=click.FloatRange(0, 60, min_open=True),
@@ -650,16 +657,15 @@ def fetch_known_command(out: Path | None, **asked) -> None:
 def fetch_names_command(catalogue, out, radius, asked, cache, offline, **columns) -> None:
     """Fetch what SIMBAD and NED call the objects of CATALOGUE, by position.
 
-    CATALOGUE is a released catalogue or any table with ids, ra and dec. --out names the table of
-    matches: .csv, .ecsv, .fits or .vot; one row a match, the nearest first. SIMBAD is asked for a
-    hundred positions at once, NED for one: a thousand objects take ten minutes.
+    CATALOGUE is a released catalogue or any table with ids, ra and dec. The table has one row a
+    match, the nearest first. SIMBAD is asked for a hundred positions at once, NED for one: a
+    thousand objects take ten minutes.
 
-    Example: discovery fetch names runs/demo/release/demo-1.0.fits --out names.csv
+    Example: discovery fetch names runs/demo/releases/1.0/demo-1.0.fits --out names.csv
     """
     from discovery.fetch.names import fetch_names
     from discovery.fetch.targets import read_targets
 
-    out = _need_out(out)
     targets = read_targets(catalogue, **columns, scaled=False)
     click.echo(fetch_names(targets, out, radius, asked, offline, cache))
 

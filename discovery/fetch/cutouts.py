@@ -3,6 +3,7 @@
 images/<id>.jpg, or .fits
 table.csv       every object asked for, so that ingest counts those whose image is missing
 failures.csv    those that could not be had, with the reason
+images.parquet  where and on which grid every image is drawn, those of earlier tables too
 fetch.json      what was asked for
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pv
+import pyarrow.parquet as pq
 from astropy.utils.exceptions import AstropyWarning
 
 from discovery.errors import BadInput
@@ -21,7 +23,7 @@ from discovery.fetch import sources
 from discovery.fetch.cache import default_folder
 from discovery.fetch.frames import check_bands
 from discovery.fetch.services import read_services
-from discovery.fetch.session import PoliteSession, Unanswered
+from discovery.fetch.session import PoliteSession, Unanswered, asked_again, commonest
 from discovery.fetch.sources import Source, check_cutout
 from discovery.fetch.targets import COARSEST, FINEST, Target
 from discovery.files import read_json, write_json, writing
@@ -32,6 +34,14 @@ THREADS = 4  # what a service needs to answer in is not what it may be asked in
 BATCH = 64
 DOWN_AFTER = 12  # failures of the service itself in a row
 ASKED, TABLE, FAILURES = "fetch.json", "table.csv", "failures.csv"
+DRAWN = "images.parquet"
+DRAWN_COLUMNS = {
+    "object_id": pa.string(),
+    "ra": pa.float64(),
+    "dec": pa.float64(),
+    "pixscale_arcsec": pa.float64(),
+    "width": pa.int64(),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ def fetch_cutouts(
     offline: bool = False,
     bands: str = "gri",
     cache: Path | None = None,
+    yes: bool = False,
 ) -> str:
     """Fetch a cutout of every target into `out`; say what came and how to ingest it.
 
@@ -65,15 +76,17 @@ def fetch_cutouts(
         per_second: requests a second, at most.
         bands: of frames, e.g. 'gri'.
         cache: folder of frames, and of SkyServer's answers.
+        yes: images of the targets that show another field may be removed.
 
     Raises:
-        BadInput: no such source, `out` holds other cutouts, or the service does not answer at all.
+        BadInput: no such source, `out` holds other cutouts, not one image can be had, or images
+            would be removed and `yes` does not allow it.
     """
     services = read_services()
     session = PoliteSession(services, per_second, sources.LARGEST_CUTOUT_BYTES, offline)
     source = _source(origin, session, services, release, kind, size, bands, cache)
     _remember(out, {"origin": source.origin, "size": size, "kind": source.suffix})
-    _write_table(targets, out, source, size)
+    _write_table(targets, out, source, size, yes)
     place = {target.object_id: row for row, target in enumerate(targets)}
     in_order = source.in_order(targets)
     with warnings.catch_warnings():  # here, for it acts on all threads at once
@@ -83,7 +96,7 @@ def fetch_cutouts(
     failed.sort(key=lambda outcome: place[outcome.target.object_id])
     reasons = {"reason": [outcome.reason for outcome in failed]}
     _write_csv(out / FAILURES, [outcome.target for outcome in failed], reasons)
-    return _words(outcomes, out)
+    return _words(outcomes, out, offline)
 
 
 def _source(origin, session, services, release, kind, size, bands, cache) -> Source:
@@ -161,26 +174,67 @@ def _give_up(last: Outcome, out: Path) -> None:
     )
 
 
-def _write_table(targets: list[Target], out: Path, source: Source, size: int) -> None:
-    """The table first: an image of an object that is now asked for elsewhere is of no use."""
-    path = out / TABLE
+def _write_table(targets: list[Target], out: Path, source: Source, size: int, yes: bool) -> None:
+    """The tables first: an image of an object that is now asked for elsewhere is of no use."""
     grids = [source.grid(target, size) for target in targets]
-    if path.exists():
-        _remove_moved(path, targets, grids, out)
+    drawn = _drawn(out)
+    asked = {t.object_id: (t.ra, t.dec, *grid) for t, grid in zip(targets, grids, strict=True)}
+    images = [_image(target, out, source.suffix) for target in targets]
+    others = [
+        image
+        for target, image in zip(targets, images, strict=True)
+        if drawn.get(target.object_id) != asked[target.object_id] and image.exists()
+    ]
+    if others:
+        _allow_removal(others, targets, out, source.session.offline, yes)
+    for image in others:
+        image.unlink()
+    _remember_drawn(drawn | asked, out)
     more = {
-        "image": pa.array([_image(t, out, source.suffix).name for t in targets], pa.string()),
+        "image": pa.array([image.name for image in images], pa.string()),
         "pixscale_arcsec": pa.array([scale for scale, _ in grids], pa.float64()),
         "width": pa.array([width for _, width in grids], pa.int64()),
     }
-    _write_csv(path, targets, more)
+    _write_csv(out / TABLE, targets, more)
 
 
-def _remove_moved(path: Path, targets: list[Target], grids: list[tuple], out: Path) -> None:
-    place = {t.object_id: (t.ra, t.dec, *grid) for t, grid in zip(targets, grids, strict=True)}
-    before = read_table(path, ("object_id", "image"))
-    for object_id, ra, dec, image, *grid in zip(*before.to_pydict().values(), strict=True):
-        if place.get(object_id, (ra, dec, *grid)) != (ra, dec, *grid):
-            (out / "images" / Path(image).name).unlink(missing_ok=True)
+def _drawn(out: Path) -> dict[str, tuple]:
+    """(ra, dec, arcsec per px, width in px) of objects by id, as their images are drawn."""
+    # A folder from before there was a list of its images has the table alone.
+    path = next((p for p in (out / DRAWN, out / TABLE) if p.exists()), None)
+    if path is None:
+        return {}
+    table = read_table(path, ("object_id",))
+    if set(DRAWN_COLUMNS) - set(table.column_names):
+        return {}  # of another maker
+    ids, *fields = table.select(list(DRAWN_COLUMNS)).to_pydict().values()
+    return dict(zip(ids, zip(*fields, strict=True), strict=True))
+
+
+def _remember_drawn(drawn: dict[str, tuple], out: Path) -> None:
+    rows = [[object_id, *field] for object_id, field in drawn.items()]
+    columns = zip(*rows, strict=True) if rows else [[]] * len(DRAWN_COLUMNS)
+    arrays = [pa.array(c, k) for c, k in zip(columns, DRAWN_COLUMNS.values(), strict=True)]
+    with writing(out / DRAWN) as temporary:
+        pq.write_table(pa.table(arrays, names=list(DRAWN_COLUMNS)), temporary)
+
+
+def _allow_removal(others: list[Path], targets: list[Target], out: Path, offline, yes) -> None:
+    what = (
+        f"{len(others):,} of the {len(targets):,} objects have an image in {out} at another "
+        f"position or scale than is now asked for, or one of which neither is known, e.g. "
+        f"{others[0].name}"
+    )
+    if offline:
+        raise BadInput(
+            f"{what}; --offline removes none. Ask as before, give another --out, or leave out "
+            "--offline."
+        )
+    if not yes:
+        raise BadInput(
+            f"{what}. Type the same command with --yes to remove these images and fetch them anew, "
+            "or give another --out."
+        )
 
 
 def _write_csv(path: Path, targets: list[Target], more: dict) -> None:
@@ -193,13 +247,18 @@ def _write_csv(path: Path, targets: list[Target], more: dict) -> None:
         pv.write_csv(pa.table(columns | more), temporary)
 
 
-def _words(outcomes: list[Outcome], out: Path) -> str:
+def _words(outcomes: list[Outcome], out: Path, offline: bool) -> str:
     failed = [o for o in outcomes if o.reason is not None]
+    if failed and len(failed) == len(outcomes):
+        raise BadInput(
+            f"none of {len(failed):,} cutouts could be had: {commonest(o.reason for o in failed)}. "
+            f"All reasons are in {out / FAILURES}. {asked_again(offline)}"
+        )
     lines = [f"{len(outcomes) - len(failed):,} of {len(outcomes):,} cutouts are in {out}."]
     if failed:
         lines.append(
-            f"{len(failed):,} could not be had; the reasons are in {out / FAILURES}. The same "
-            "command asks for them again."
+            f"{len(failed):,} could not be had: {commonest(o.reason for o in failed)}. All reasons "
+            f"are in {out / FAILURES}. {asked_again(offline)}"
         )
     return "\n".join([*lines, "In a run file:", "", *_section(out)])
 

@@ -17,6 +17,7 @@ from discovery.surveys.gz2 import ARCHIVE, MAPPING, GZ2Survey
 RECORD = 3565489
 DOI = f"https://doi.org/10.5281/zenodo.{RECORD}"
 PAGE = "https://data.galaxyzoo.org"
+VOTES = "gz2_hart16.csv.gz"
 RECORD_FILE, FETCHED = f"zenodo-{RECORD}.json", "fetched.json"
 LARGEST_RECORD_BYTES, LARGEST_TABLE_BYTES = 2**22, 2**31
 MD5 = r"^md5:[0-9a-f]{32}$"
@@ -66,8 +67,7 @@ def fetch_gz2(out: Path, photometry: bool = False, offline: bool = False) -> str
 def _tables(services: Services, photometry: bool) -> list[Remote]:
     """The tables that are published without digest; gzip has one of its own inside."""
     limit = {"source": PAGE, "most_bytes": LARGEST_TABLE_BYTES}
-    votes = "gz2_hart16.csv.gz"
-    tables = [Remote(votes, f"{services.gz2_votes}/{votes}", **limit)]
+    tables = [Remote(VOTES, f"{services.gz2_votes}/{VOTES}", **limit)]
     if photometry:
         sample = "gz2sample.csv.gz"
         tables.append(Remote(sample, f"{services.gz2_photometry}/{sample}", **limit))
@@ -108,8 +108,8 @@ def _ask_for_record(session: PoliteSession, url: str) -> dict:
         return session.ask(lambda: session.get(url).json())
     except Unanswered as error:
         raise BadInput(
-            f"{url}: {error}. The release is also at {DOI}: put {ARCHIVE} and {MAPPING} into the "
-            "folder, and the survey kind gz2 reads it as it is."
+            f"{url}: {error}. The release is also at {DOI}: put {ARCHIVE} and {MAPPING} into a "
+            f"folder, and {VOTES} of {PAGE} beside them, and the survey kind gz2 reads it as it is."
         ) from None
 
 

@@ -11,10 +11,11 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import MaskedColumn, Table, vstack
 
+from discovery.errors import BadInput
 from discovery.fetch.cache import TableCache, default_folder
 from discovery.fetch.chunks import ask_in_chunks
 from discovery.fetch.services import Services, read_services
-from discovery.fetch.session import PoliteSession, Unanswered
+from discovery.fetch.session import PoliteSession, Unanswered, asked_again, commonest
 from discovery.fetch.tables import check_name, write_table
 from discovery.fetch.targets import Target
 
@@ -82,7 +83,8 @@ def fetch_names(
     asked is in `<out>-failures.csv`.
 
     Raises:
-        BadInput: `out` has no known ending, or a service does not answer at all.
+        BadInput: `out` has no known ending, a service does not answer at all, or no question has
+            an answer; nothing is written then.
     """
     check_name(out)
     services, folder = read_services(), cache or default_folder()
@@ -96,13 +98,19 @@ def fetch_names(
                 failures += [(t.object_id, name, str(found)) for t in chunk]
             else:
                 parts.append(_matches(chunk, found, name, radius_arcsec))
+    if failures and not parts:
+        raise BadInput(
+            f"none of {len(failures):,} questions has an answer: "
+            f"{commonest(reason for *_, reason in failures)}. Nothing is written. "
+            f"{asked_again(offline)}"
+        )
     matches = _in_order(parts, targets)
     write_table(matches, out)
     failed = out.with_name(f"{out.stem}-failures.csv")
     columns = zip(*failures, strict=True) if failures else ([], [], [])
     names = ("object_id", "service", "reason")
     write_table(Table(dict(zip(names, map(_strings, columns), strict=True))), failed)
-    return _words(matches, targets, failures, out, failed)
+    return _words(matches, targets, failures, out, failed, offline)
 
 
 def _strings(values) -> np.ndarray:
@@ -202,14 +210,15 @@ def _renamed(answer: Table, columns: dict[str, str]) -> Table:
     return Table({name: answer[given] for name, given in columns.items()})
 
 
-def _words(matches: Table, targets, failures, out: Path, failed: Path) -> str:
+def _words(matches: Table, targets, failures, out: Path, failed: Path, offline) -> str:
     lines = [f"{len(matches):,} matches of {len(targets):,} objects are in {out}."]
     for service in sorted(set(matches["service"])):
         named = set(matches["object_id"][matches["service"] == service])
         lines.append(f"  {service}: {len(named):,} objects have a name")
     if failures:
         lines.append(
-            f"{len(failures):,} questions have no answer; the reasons are in {failed}. The same "
-            "command asks them again."
+            f"{len(failures):,} questions have no answer: "
+            f"{commonest(reason for *_, reason in failures)}. All reasons are in {failed}. "
+            f"{asked_again(offline)}"
         )
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from discovery.errors import BadInput
 
@@ -13,7 +13,7 @@ ADDRESS = r"^https?://[^\s/]+"
 
 
 class Services(BaseModel):
-    """Addresses, each without a slash at the end; any may be that of a mirror."""
+    """Addresses; any may be that of a mirror."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,6 +68,11 @@ class Services(BaseModel):
     backoff_s: float = Field(
         1, ge=0, description="wait before the second retry; it doubles with each one after that"
     )
+
+    @field_validator("*")
+    @classmethod
+    def _without_slash_at_the_end(cls, value: str | float) -> str | float:
+        return value.rstrip("/") if isinstance(value, str) else value
 
 
 def read_services() -> Services:

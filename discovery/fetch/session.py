@@ -3,7 +3,8 @@
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, NameResolutionError
 
 import discovery
 from discovery.errors import BadInput
@@ -39,6 +40,22 @@ class Unanswered(Exception):
     def __init__(self, reason: str, again: bool = False, status: int | None = None):
         super().__init__(reason)
         self.again, self.status = again, status
+
+
+def commonest(reasons: Iterable[str]) -> str:
+    """The reason that is given most often, and how often where there are others."""
+    counts = Counter(reasons)
+    ((reason, times),) = counts.most_common(1)
+    return reason if len(counts) == 1 else f"{reason} ({times:,} of {counts.total():,})"
+
+
+def asked_again(offline: bool) -> str:
+    """What the next call does about questions without answer."""
+    return f"The same command {'without --offline ' if offline else ''}asks for them again."
+
+
+class NoSuchHost(Unanswered):
+    """The name of the host has no address: a mistake in it, or no network. Nobody was asked."""
 
 
 class Pace:
@@ -183,6 +200,9 @@ class PoliteSession(requests.Session):
         self.backoff_s = services.backoff_s
         self.patience = _Patience(
             total=self.retries,
+            connect=0,  # what breaks is asked for again by `ask`, and not by both of them
+            read=0,
+            other=0,
             backoff_factor=self.backoff_s,
             backoff_max=LONGEST_WAIT_S,
             status_forcelist=BUSY,
@@ -207,7 +227,7 @@ class PoliteSession(requests.Session):
         return target
 
     def ask(self, call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """`call(…)`, made again when the connection broke half-way.
+        """`call(…)`, made again when there was no connection, or it broke half-way.
 
         Raises:
             Unanswered: for whatever kept the service from answering.
@@ -218,9 +238,12 @@ class PoliteSession(requests.Session):
             except Exception as error:
                 told = explained(error)
                 # What is busy has been asked again already, below this.
-                if attempt == self.retries or not told.again or told.status:
+                in_vain = told.status or isinstance(told, NoSuchHost)
+                if attempt == self.retries or not told.again or in_vain:
                     raise told from error
-                time.sleep(min(self.backoff_s * 2**attempt, LONGEST_WAIT_S))
+                wait = min(self.backoff_s * 2**attempt, LONGEST_WAIT_S)
+                say(f"  {told}; asking again in {wait:.0f} s")
+                time.sleep(wait)
         raise AssertionError("unreachable")
 
 
@@ -253,9 +276,13 @@ def _of_connection(error: requests.RequestException) -> Unanswered:
         return Unanswered("the connection broke before the answer was complete", again=True)
     if isinstance(error, requests.exceptions.JSONDecodeError):
         return Unanswered(f"its answer is no JSON ({str(error)[:WORDS_SHOWN]})")
-    return Unanswered(f"cannot be reached: {_innermost(error)}", again=True)
+    reason = _innermost(error)
+    said = f"cannot be reached: {str(reason)[:WORDS_SHOWN]}"
+    # Behind a proxy it is the proxy that has no address.
+    if isinstance(getattr(reason, "original_error", reason), NameResolutionError):
+        return NoSuchHost(f"{said}; is there a network?", again=True)
+    return Unanswered(said, again=True)
 
 
-def _innermost(error: BaseException) -> str:
-    reason = getattr(error.args[0], "reason", error) if error.args else error
-    return str(reason)[:WORDS_SHOWN]
+def _innermost(error: BaseException) -> BaseException:
+    return getattr(error.args[0], "reason", error) if error.args else error

@@ -106,8 +106,63 @@ def test_an_object_that_has_moved_is_fetched_again(services, server, galaxies, t
     server.seen.clear()
     moved = tmp_path / "moved.csv"
     moved.write_text(f"objid,ra,dec\n{ROWS[0][0]},161,11.7\n{ROWS[1][0]},194.24,32.44\n")
-    fetch(moved, tmp_path / "cutouts", "--scale", "0.4")
+    fetch(moved, tmp_path / "cutouts", "--scale", "0.4", "--yes")
     assert [ask.query["ra"] for ask in server.seen[SDSS]] == ["161.0"]
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_finished_images_are_not_removed_unasked(services, server, galaxies, tmp_path):
+    server.answers[SDSS] = drawn
+    out = tmp_path / "cutouts"
+    fetch(galaxies, out, "--scale", "0.4")
+    before = contents(out)
+    server.seen.clear()
+    told = fetch(galaxies, out, "--scale", "0.2")
+    assert told.exit_code == 2
+    assert "2 of the 2 objects have an image in" in told.output
+    assert "with --yes to remove these images and fetch them anew" in told.output
+    told = fetch(galaxies, out, "--scale", "0.2", "--yes", "--offline")
+    assert told.exit_code == 2
+    assert "--offline removes none" in told.output
+    assert contents(out) == before
+    assert not server.seen
+    assert fetch(galaxies, out, "--scale", "0.4").exit_code == 0
+    assert not server.seen
+
+
+@pytest.mark.parametrize("again", ["object_id,ra,dec\na,10,20\n", "object_id,ra,dec\na,11,20\n"])
+def test_images_of_earlier_tables_are_remembered(services, server, tmp_path, again):
+    server.answers[SDSS] = drawn
+    out, one, other = tmp_path / "cutouts", tmp_path / "one.csv", tmp_path / "other.csv"
+    one.write_text("object_id,ra,dec\na,10,20\n")
+    other.write_text("object_id,ra,dec\nb,30,40\n")
+    fetch(one, out, "--scale", "0.4")
+    fetch(other, out, "--scale", "0.4", "--id-column", "object_id")
+    scale = "0.2" if "a,10" in again else "0.4"  # one of the two is another
+    one.write_text(again)
+    told = fetch(one, out, "--scale", scale)
+    assert told.exit_code == 2
+    assert "1 of the 1 objects have an image" in told.output
+    assert "e.g. a.jpg" in told.output
+    server.seen.clear()
+    assert fetch(one, out, "--scale", scale, "--yes").exit_code == 0
+    assert [ask.query["scale"] for ask in server.seen[SDSS]] == [scale]
+
+
+def test_a_folder_without_a_list_of_its_images(services, server, galaxies, tmp_path):
+    server.answers[SDSS] = drawn
+    out = tmp_path / "cutouts"
+    fetch(galaxies, out)
+    (out / "images.parquet").unlink()
+    assert fetch(galaxies, out).exit_code == 0
+    (out / "images.parquet").unlink()
+    (out / "table.csv").unlink()
+    told = fetch(galaxies, out)
+    assert told.exit_code == 2
+    assert "or one of which neither is known" in told.output
 
 
 @pytest.mark.parametrize(
@@ -183,7 +238,19 @@ def test_offline_gives_what_is_there(services, server, galaxies, tmp_path):
     assert "1 of 2 cutouts are in" in told.output
     (failure,) = rows(tmp_path / "cutouts/failures.csv")
     assert failure["reason"] == "not in the cache, and --offline was given"
+    assert "1 could not be had: not in the cache, and --offline was given." in told.output
+    assert "The same command without --offline asks for them again." in told.output
     assert not server.seen
+
+
+def test_where_nothing_comes_the_reason_is_told_and_the_status(services, galaxies, tmp_path):
+    for words in ((), ("--offline",)):
+        told = fetch(galaxies, tmp_path / "cutouts", *words)
+        assert told.exit_code == 2
+        said = "not in the cache, and --offline was given" if words else "404 Not Found"
+        assert f"none of 2 cutouts could be had: {said}" in told.output
+        assert "[[survey]]" not in told.output
+        assert len(rows(tmp_path / "cutouts/failures.csv")) == 2
 
 
 def test_a_hips_survey_by_its_name(services, server, galaxies, tmp_path):

@@ -222,7 +222,7 @@ def test_the_table_tells_scale_and_width_and_a_new_field_comes_anew(sdss, tmp_pa
     # 0.2 x 100 arcsec are 50.5 px
     assert (row["pixscale_arcsec"], row["width"], row["image"]) == ("0.396", "51", "a galaxy.fits")
     assert fits.getdata(tmp_path / "out/images/a galaxy.fits").shape == (3, 51, 51)
-    fetch(tmp_path, [GALAXY], scale=0.3, size=100)
+    fetch(tmp_path, [GALAXY], "--yes", scale=0.3, size=100)
     assert fits.getdata(tmp_path / "out/images/a galaxy.fits").shape == (3, 76, 76)
 
 
@@ -241,7 +241,8 @@ def test_a_frame_is_fetched_once_and_positions_are_asked_once(sdss, tmp_path):
 
 def test_offline_without_frames(sdss, tmp_path):
     told = fetch(tmp_path, [GALAXY], "--offline")
-    assert told.exit_code == 0, told.output
+    assert told.exit_code == 2
+    assert "none of 1 cutouts could be had: which frame shows it: not in the cache" in told.output
     (failure,) = rows(tmp_path / "out/failures.csv")
     assert failure["reason"] == ("which frame shows it: not in the cache, and --offline was given")
 
@@ -261,7 +262,7 @@ def test_what_is_no_frame_is_a_reason_and_not_kept(sdss, tmp_path, answer, reaso
     whole = sdss.answers[path_of(84, "g")]
     sdss.answers[path_of(84, "g")] = answer
     told = fetch(tmp_path, [GALAXY])
-    assert told.exit_code == 0, told.output
+    assert told.exit_code == 2, told.output
     (failure,) = rows(tmp_path / "out/failures.csv")
     assert reason in failure["reason"]
     sdss.answers[path_of(84, "g")] = whole
@@ -324,7 +325,7 @@ def test_a_field_too_large_or_too_small_for_frames(sdss, tmp_path):
 def test_what_says_no_frame_is_a_row_with_its_reason(sdss, tmp_path, answer, reason):
     sdss.answers[CROSSID] = answer
     told = fetch(tmp_path, [GALAXY])
-    assert told.exit_code == 0, told.output
+    assert told.exit_code == 2, told.output
     (failure,) = rows(tmp_path / "out/failures.csv")
     assert failure["reason"].startswith(reason)
 

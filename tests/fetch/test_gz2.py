@@ -247,7 +247,10 @@ def test_a_record_that_is_gone_gives_the_doi(services, tmp_path):
     told = fetch(tmp_path)
     assert told.exit_code == 2
     assert "404 Not Found" in told.output
-    assert "https://doi.org/10.5281/zenodo.3565489" in told.output
+    assert (
+        "https://doi.org/10.5281/zenodo.3565489: put images_gz2.zip and gz2_filename_mapping.csv "
+        "into a folder, and gz2_hart16.csv.gz of https://data.galaxyzoo.org beside them"
+    ) in told.output
 
 
 @pytest.mark.parametrize("text", ["<html>Sign in to this network</html>", '{"files": 3}', "[]"])

@@ -161,12 +161,29 @@ def test_answers_are_kept_and_offline_is_enough(services, server, candidates, tm
     assert not server.seen
 
 
+def test_without_any_answer_a_table_that_is_there_stays(services, server, candidates, tmp_path):
+    server.answers[SIMBAD], server.answers[NED] = simbad, ned
+    _, path = fetch(candidates, tmp_path)
+    before = path.read_bytes()
+    told, _ = fetch(candidates, tmp_path, "--offline", "--radius", "4")
+    assert told.exit_code == 2
+    assert (
+        "none of 8 questions has an answer: not in the cache, and --offline was given. Nothing is "
+        "written. The same command without --offline asks for them again."
+    ) in told.output
+    assert path.read_bytes() == before
+    assert len(failures(path)) == 0
+
+
 def test_offline_lists_what_is_not_there(services, server, candidates, tmp_path):
+    server.answers[SIMBAD] = simbad
+    fetch(candidates, tmp_path, "--service", "simbad")
     told, path = fetch(candidates, tmp_path, "--offline")
     assert told.exit_code == 0, told.output
-    assert len(Table.read(path, format="ascii.csv")) == 0
-    assert "8 questions have no answer" in told.output
+    assert "4 questions have no answer: not in the cache, and --offline was given." in told.output
+    assert "The same command without --offline asks" in told.output
     assert set(failures(path)["reason"]) == {"not in the cache, and --offline was given"}
+    assert set(failures(path)["service"]) == {"ned"}
 
 
 def test_large_catalogues_are_asked_for_in_chunks(services, server, tmp_path):
@@ -199,16 +216,16 @@ def overflowing(ask):
         (votable(Table({"a": [1]}), ("QUERY_STATUS", "ERROR")), "its answer cannot be read"),
     ],
 )
-def test_what_is_no_answer_is_a_row_with_its_reason(
+def test_what_is_no_answer_is_said_and_not_kept(
     services, server, candidates, tmp_path, answer, reason
 ):
     server.answers[SIMBAD] = answer
     told, path = fetch(candidates, tmp_path, "--service", "simbad")
-    assert told.exit_code == 0, told.output
-    failed = failures(path)
-    assert list(failed["object_id"]) == ["a", "b", "c", "d"]
-    assert all(reason in said for said in failed["reason"]), failed["reason"][0]
-    server.answers[SIMBAD] = simbad  # a bad answer is not kept
+    assert told.exit_code == 2, told.output
+    assert "none of 4 questions has an answer: " in told.output
+    assert reason in told.output
+    assert not path.exists()
+    server.answers[SIMBAD] = simbad
     told, path = fetch(candidates, tmp_path, "--service", "simbad")
     assert len(failures(path)) == 0
 

@@ -138,6 +138,32 @@ def test_nobody_there(asking):
         get(asking, "http://127.0.0.1:9")
 
 
+def test_who_is_not_there_is_asked_again_a_few_times_and_not_in_silence(asking, capsys):
+    begun, asking.retries, asking.backoff_s = time.monotonic(), 2, 0.1
+    with pytest.raises(Unanswered, match=r"cannot be reached: .*refused"):
+        get(asking, "http://127.0.0.1:9")
+    assert time.monotonic() - begun < 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith("  cannot be reached: ") for line in said)
+    assert all(line.endswith("refused; asking again in 0 s") for line in said)
+
+
+def test_a_service_that_hangs_up_is_asked_as_often_as_is_said(server, asking):
+    server.answers["/"] = lambda ask: 1 / 0  # the handler dies without an answer
+    with pytest.raises(Unanswered, match=r"cannot be reached: "):
+        get(asking, server.url)
+    assert len(server.seen["/"]) == 1 + asking.retries
+
+
+def test_without_a_network_nobody_is_asked_twice(asking, capsys):
+    asking.backoff_s = 60
+    with pytest.raises(Unanswered, match=r"resolve 'nowhere\.invalid'.*is there a network\?") as no:
+        get(asking, "http://nowhere.invalid/")
+    assert no.value.again  # so that many questions in a row are given up
+    assert capsys.readouterr().err == ""
+
+
 def test_offline_sends_nothing(server, services):
     asking = PoliteSession(services, offline=True)
     with pytest.raises(Unanswered, match=r"not in the cache, and --offline was given"):
@@ -171,8 +197,9 @@ def test_a_mistake_in_the_code_is_no_answer_of_a_service(asking):
 
 def test_addresses_may_be_those_of_mirrors(tmp_path, monkeypatch):
     path = tmp_path / "mirrors.toml"
-    path.write_text('vizier = "https://vizier.cfa.harvard.edu"')
+    path.write_text('vizier = "https://vizier.cfa.harvard.edu/"')
     monkeypatch.setenv(VARIABLE, str(path))
+    assert read_services().vizier == "https://vizier.cfa.harvard.edu"
     assert read_services() == Services(vizier="https://vizier.cfa.harvard.edu")
     path.write_text('vizir = "https://vizier.cfa.harvard.edu"')
     with pytest.raises(BadInput, match=r"mirrors\.toml: vizir: .*known are zenodo, galaxyzoo"):
