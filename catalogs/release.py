@@ -82,13 +82,14 @@ def _attach(attachments, folder):
         yield write_bytes(folder / attached.name, attached.source.read_bytes())
 
 
-def _checksum(path):
+def checksum(path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checksums(paths, folder):
-    lines = (f"{_checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+    lines = (f"{checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
     return "".join(lines).encode()
 
 
