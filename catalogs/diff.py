@@ -117,7 +117,7 @@ def spoiled(folder: Path) -> list[str]:
     lines = read_bytes(found[CHECKSUMS]).decode(errors="replace").splitlines()
     sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     return [
-        f"{folder}: {name} is {'not what' if name in found else 'gone, unlike what'} {CHECKSUMS} says"
+        f"{folder}: {name} is {'not' if name in found else 'gone, unlike'} what {CHECKSUMS} says"
         for name, digest in sums.items()
         if name not in found or checksum(found[name]) != digest
     ]

@@ -2,8 +2,6 @@
 
 import filecmp
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +23,9 @@ from discovery.detector.checkpoint import CARD
 from discovery.errors import BadInput
 from discovery.evidence.judge import Judgement, judge
 from discovery.evidence.metrics import Estimate, Proportion
-from discovery.files import digest, read_json
+from discovery.files import digest
 from discovery.progress import say, track
-from discovery.run import MIXED, Run, alone, remove
+from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.surveys.ingest import SAME_WITHIN_ARCSEC
 from discovery.surveys.mock import STANDS_OUT
 
@@ -227,7 +225,7 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
         title=config.title,
         software="discovery",
         version=discovery.__version__,
-        commit=_commit(),
+        commit=_commit(run),
         model_sha256=card["weights_sha256"],
         config_digest=digest(run.config.model_dump(mode="json")),
         prompts=tuple(p.prompt for p in run.config.synthesis.wanted if p.label == 1),
@@ -260,7 +258,12 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
 
 def _created(run: Run) -> str:
     # When the candidates were found: writing them down again makes them no younger.
-    return read_json(run.folder / "manifest.json")["cluster"]["finished"][:19]
+    return Manifest(run.folder).steps["cluster"]["finished"][:19]
+
+
+def _commit(run: Run) -> str:
+    # That which found them; manifests of older versions do not say.
+    return Manifest(run.folder).steps["cluster"].get("commit", "not recorded")
 
 
 def _citation(config: CatalogueConfig, version: str, created: str) -> str:
@@ -289,16 +292,3 @@ def _measured_on(judged: Judgement) -> str:
         "published objects that were searched and not trained on; purity is unknown until the "
         "candidates are vetted"
     )
-
-
-def _commit() -> str:
-    """The commit of the working copy that the package lies in, or 'released' without one."""
-    here = Path(discovery.__file__).parents[1]
-    # An installed package may lie inside somebody else's working copy, which is not its own.
-    if not (here / ".git").exists() or shutil.which("git") is None:
-        return "released"
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found.stdout.strip() or "released"

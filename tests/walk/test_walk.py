@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,28 @@ def test_a_release_has_the_rows_of_the_draft_and_says_its_version(finished):
     readme = (folder / "releases/1.0/README.md").read_text()
     assert "Candidates of a tiny sky, version 1.0" in readme
     assert f"Purity in the search set: {judged['purity']['estimate']:.3f} (95 % interval" in readme
+
+
+def test_a_release_names_the_commit_that_searched_not_the_one_that_releases(finished, tmp_path):
+    run_folder = tmp_path / "tiny"
+    shutil.copytree(finished[0], run_folder)
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    here = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12"], cwd=RUN_FILE.parent, check=False,
+        capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    assert manifest["cluster"]["commit"].removesuffix("-dirty") == (here or "released")
+    assert len({entry["commit"] for entry in manifest.values()}) == 1
+    manifest["cluster"]["commit"] = "0123456789ab"
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    assert release(run_folder, "--version", "1.0").exit_code == 0
+    said = read_fits(run_folder / "releases/1.0/tiny-1.0.fits").meta["provenance"]
+    assert said.commit == "0123456789ab"
+    del manifest["cluster"]["commit"]
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    assert release(run_folder, "--version", "1.1").exit_code == 0
+    said = read_fits(run_folder / "releases/1.1/tiny-1.1.fits").meta["provenance"]
+    assert said.commit == "not recorded"
 
 
 def test_a_release_is_never_overwritten(finished, tmp_path):
