@@ -24,6 +24,7 @@ from catalogs.errors import CatalogError
 from catalogs.fits import TEXT, escape, unescape
 from catalogs.provenance import Provenance, from_items, items
 from catalogs.reading import check_memory, read_bytes
+from catalogs.readme import summary
 from catalogs.rows import kind, pack_text, slices, unpack_text
 
 README = "ReadMe"
@@ -150,12 +151,12 @@ def _readme(table, provenance, name, forms, widths):
         *_wrapped(f"{title} ({provenance.created[:4]})", 0), BAR, *_wrapped(title, 0),
         *_wrapped(_ascii(f"{provenance.software} {provenance.version}"), 4), BAR, "",
         "Description:",
-        *_wrapped(f"{len(table)} objects of {provenance.n_searched} that were searched, with "
-                  "position, score, calibrated probability and rank.", 4), "",
+        *_wrapped(f"{summary(table, provenance)}; each with position, score and calibrated "
+                  "probability, the candidates with their rank.", 4), "",
         "File Summary:", RULE,
         f"{'FileName':<30} {'Lrecl':>6} {'Records':>9}   Explanations", RULE,
         f"{README:<30} {WIDTH:6d} {'.':>9}   This file",
-        f"{records}The objects", RULE, "",
+        f"{records}All rows", RULE, "",
         f"Byte-by-byte Description of file: {name}", RULE,
         "   Bytes Format Units  Label     Explanations", RULE,
         *_byte_by_byte(table, forms, widths), RULE, "",

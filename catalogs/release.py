@@ -42,7 +42,11 @@ OTHERS = (
     Form("dat", write_mrt, "fixed columns, described byte by byte in `ReadMe` (CDS)"),
     Form("reg", write_regions, "regions of DS9"),
 )
-AREA = Form("moc.fits", write_moc, "multi-order coverage map of the searched sky")
+AREA = Form(
+    "moc.fits",
+    write_moc,
+    "coverage map (MOC): order-6 cells (0.84 deg²) that hold a searched object; not an area",
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def require_version(version: str) -> None:
 
 def _planned(table, provenance, folder, basename, false_positives):
     """(table, its form, path, what the README says of it) of everything that is to be written."""
-    wholes = [(table, form, basename, "the candidates: ") for form in (*TABLES, *OTHERS)]
+    wholes = [(table, form, basename, "all rows: ") for form in (*TABLES, *OTHERS)]
     if provenance.moc is not None:
         wholes.append((table, AREA, basename, ""))
     if false_positives is not None:
@@ -128,7 +132,7 @@ def write_release(
     paths += _attach(attachments, folder)
     files |= {attached.name: attached.what for attached in attachments}
     said = {
-        "README.md": readme(released, provenance, basename, files),
+        "README.md": readme(released, provenance, basename, files, false),
         "CITATION.cff": citation_cff(provenance, authors),
     }
     paths += [write_bytes(folder / name, text.encode()) for name, text in said.items()]

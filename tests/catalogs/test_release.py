@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -144,6 +145,8 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
         "threshold": "0.3",
         "natural_prevalence": "Natural prevalence (assumed): 0.001235 %",
         "calibration_prevalence": "Prevalence that `probability` is calibrated at: 0.17 %",
+        "moc": "order-6 cells (0.84 deg²) that hold a searched object, in `detg.moc.fits`; no area",
+        "created": "- Searched: 2026-11-21 UTC",
         "purity": "Purity in the search set: 0.610 (95 % interval 0.450 to 0.750)",
         "natural_purity": "at the natural prevalence: 0.340 (95 % interval 0.200 to 0.550)",
     }
@@ -156,6 +159,31 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     assert "3 rows with their rank" in readme
     assert "Another 3 rows are of the training and validation splits" in readme
     assert "1 rows carry the name" in readme
+
+
+def test_candidates_are_counted_without_the_rows_of_other_splits(tmp_path):
+    write_release(table(), provenance(), tmp_path, "detg")
+    counted = "3 candidates of 10000 objects searched, and 3 rows of other splits (in_training)"
+    assert counted in (tmp_path / "README.md").read_text()
+    assert counted in re.sub(r"\s+", " ", (tmp_path / "ReadMe").read_text())
+    assert "the candidates: " not in (tmp_path / "README.md").read_text()
+
+
+def test_the_readme_explains_found_by_and_seeds(tmp_path):
+    said = readme_of(write_release(table(found_by="mixed"), provenance(), tmp_path, "detg"))
+    assert "`real-only`, its comparison, trained without the synthetic ones." in said
+    assert f"- Seeds (run, generator, synthesis, detector): 1, {2**62}" in said
+
+
+def test_where_all_is_known_nothing_may_be_new(tmp_path):
+    said = readme_of(write_release(table(), provenance(), tmp_path / "sky", "detg"))
+    assert "what is left may be new" in said
+    wrong = table(2, contaminant="merger")
+    paths = write_release(table(), provenance(), tmp_path / "mock", "detg", false_positives=wrong)
+    assert "may be new" not in readme_of(paths)
+    assert "the false ones are in `detg-false-positives.*`" in readme_of(paths)
+    assert "| contaminant | str |" in readme_of(paths)
+    assert "not of the quarry; in the false positives alone |" in readme_of(paths)
 
 
 def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):

@@ -212,13 +212,15 @@ def test_a_release_names_the_commit_that_searched_not_the_one_that_releases(fini
     assert len({entry["commit"] for entry in manifest.values()}) == 1
     manifest["cluster"]["commit"] = "0123456789ab"
     (run_folder / "manifest.json").write_text(json.dumps(manifest))
-    assert release(run_folder, "--version", "1.0").exit_code == 0
-    said = read_fits(run_folder / "releases/1.0/tiny-1.0.fits").meta["provenance"]
+    done = release(run_folder, "--version", "1.0", "--out", tmp_path / "1.0")
+    assert done.exit_code == 0, done.output
+    said = read_fits(tmp_path / "1.0/tiny-1.0.fits").meta["provenance"]
     assert said.commit == "0123456789ab"
     del manifest["cluster"]["commit"]
     (run_folder / "manifest.json").write_text(json.dumps(manifest))
-    assert release(run_folder, "--version", "1.1").exit_code == 0
-    said = read_fits(run_folder / "releases/1.1/tiny-1.1.fits").meta["provenance"]
+    done = release(run_folder, "--version", "1.1", "--out", tmp_path / "1.1")
+    assert done.exit_code == 0, done.output
+    said = read_fits(tmp_path / "1.1/tiny-1.1.fits").meta["provenance"]
     assert said.commit == "not recorded"
 
 
