@@ -45,6 +45,9 @@ class Provenance:
     n_unreadable: int = _item("NUNREAD", "meta.number", "Those of them that could not be read")
     acknowledgements: str = _item("ACKNOWL", "meta.note", "Acknowledgements")
     licence: str = _item("LICENCE", "meta.note", "Licence")
+    authors: tuple[str, ...] = _item(
+        "AUTHR", "meta.bib.author", "Author: 'Family, Given' or a collaboration", default=()
+    )
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
     release: str | None = _measured("RELEASE", "meta.version", "Version of the catalogue")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
@@ -96,8 +99,8 @@ class Provenance:
     )
 
     def __post_init__(self):
-        object.__setattr__(self, "prompts", tuple(self.prompts))
-        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for name in ("prompts", "seeds", "authors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for f in fields(self):
             value = getattr(self, f.name)
             for part in value if isinstance(value, tuple) else (value,):

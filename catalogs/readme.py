@@ -115,6 +115,7 @@ def _origin(provenance, basename):
         "- Prompts of the synthetic positives:",
         *prompts,
         f"- Searched: {provenance.created} UTC",
+        f"- Authors: {'; '.join(provenance.authors) or 'not stated'}",
         f"- Licence: {provenance.licence}",
         f"- To cite: {provenance.citation or 'not stated'}",
         f"- Acknowledgements: {provenance.acknowledgements}",
@@ -166,17 +167,20 @@ def _quoted(text):
     return json.dumps(text, ensure_ascii=False)  # text of JSON is text of YAML
 
 
-def citation_cff(provenance: Provenance, authors: tuple[str, ...] = ()) -> str:
-    """CITATION.cff (Citation File Format 1.2.0); an author is "Family, Given" or another name."""
+def citation_cff(table: Table, provenance: Provenance) -> str:
+    """CITATION.cff (Citation File Format 1.2.0) of a table from `conform`.
+
+    It has no date-released: a release says when it was searched, not when it will be handed on.
+    """
     lines = [
         "cff-version: 1.2.0",
         "type: dataset",
         "message: If you use this catalogue, please cite it.",
         f"title: {_quoted(provenance.title)}",
         f"version: {_quoted(provenance.release or 'draft')}",
-        f"date-released: {provenance.created[:10]}",
+        f"abstract: {_quoted(summary(table, provenance) + '.')}",
         f"license: {_quoted(provenance.licence)}",
         "authors:",
-        *map(_author, authors or (NOBODY,)),
+        *map(_author, provenance.authors or (NOBODY,)),
     ]
     return "\n".join(lines) + "\n"

@@ -105,7 +105,6 @@ def write_release(
     *,
     false_positives=None,
     attachments: Sequence[Attachment] = (),
-    authors: tuple[str, ...] = (),
     follow: Callable[[Sequence], Iterable] = iter,
 ) -> list[Path]:
     """Write the catalogue in every format into `folder`, and what explains it.
@@ -117,7 +116,6 @@ def write_release(
         table: what `conform` takes: DataFrame or astropy Table of the columns of COLUMNS.
         false_positives: rows of the same kind, for `basename`-false-positives.*; None: not known.
         attachments: files to carry along.
-        authors: "Family, Given", or the name of a collaboration.
         follow: yields the list of tables to write as given; may show how far it is.
 
     Returns the paths, SHA256SUMS last. Raises CatalogError.
@@ -133,7 +131,7 @@ def write_release(
     files |= {attached.name: attached.what for attached in attachments}
     said = {
         "README.md": readme(released, provenance, basename, files, false),
-        "CITATION.cff": citation_cff(provenance, authors),
+        "CITATION.cff": citation_cff(released, provenance),
     }
     paths += [write_bytes(folder / name, text.encode()) for name, text in said.items()]
     return [*paths, write_bytes(folder / CHECKSUMS, _checksums(paths, folder))]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 import discovery
 from catalogs import Provenance, designation, merge_duplicates, selection_area
+from catalogs.readme import NOBODY
 from catalogs.release import Attachment, require_version, write_release
 from discovery.candidates import (
     find_candidates,
@@ -76,6 +77,11 @@ def release(run: Run, version: str, out: Path | None = None) -> Path:
     require_version(version)
     folder = Path(out) if out else run.folder / "releases" / version
     making = folder.absolute().with_name(f".{folder.absolute().name}.making")
+    if not run.config.catalogue.authors:
+        say(
+            f"{run.source}: [catalogue] names no authors, so the release is to be cited as by "
+            f'"{NOBODY}"; valid: authors = ["Family, Given", "Name of a Collaboration"]'
+        )
     with alone(run.folder):
         remove(making)  # of a process that was killed
         try:
@@ -114,7 +120,7 @@ def _unlike(made: Path, folder: Path) -> str | None:
 
 
 def _write(run: Run, folder: Path, version: str, attachments: list[Attachment]) -> list[Path]:
-    config, judged = run.config.catalogue, judge_search(run, MIXED)
+    judged = judge_search(run, MIXED)
     table = catalogue_table(run)
     return write_release(
         table,
@@ -123,7 +129,6 @@ def _write(run: Run, folder: Path, version: str, attachments: list[Attachment]) 
         f"{run.config.name}-{version}",
         false_positives=false_positives(table, judged),
         attachments=attachments,
-        authors=config.authors,
         follow=lambda tables: track(tables, "catalogue", unit="files"),
     )
 
@@ -242,6 +247,7 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
         n_unreadable=judged.unreadable,
         acknowledgements=" ".join(config.acknowledgements),
         licence=config.licence,
+        authors=config.authors,
         created=created,
         release=version,
         citation=_citation(config, version, created),
@@ -267,7 +273,7 @@ def _commit(run: Run) -> str:
 
 
 def _citation(config: CatalogueConfig, version: str, created: str) -> str:
-    authors = "; ".join(config.authors) or "The makers of this catalogue"
+    authors = "; ".join(config.authors) or NOBODY
     return f"{authors} ({created[:4]}): {config.title}, version {version}"
 
 

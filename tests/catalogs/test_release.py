@@ -3,7 +3,6 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ from catalogs import (
     conform,
     read_ecsv,
     read_fits,
+    read_mrt,
     read_parquet,
     read_votable,
+    write_mrt,
     write_release,
 )
 from catalogs.release import Attachment, require_version
@@ -84,9 +85,9 @@ def test_no_version(version):
 
 
 def test_the_citation_file_says_who_what_and_when(tmp_path):
-    said = provenance(title='Dusty: a "first" look', release="1.0", created="2026-11-21T10:00:00")
-    authors = ("Doe, Jane", "The Söné Collaboration")
-    write_release(table(), said, tmp_path, "detg", authors=authors)
+    said = provenance(title='Dusty: a "first" look', release="1.0", created="2026-11-21T10:00:00",
+                      authors=("Doe, Jane", "The Söné Collaboration"))  # fmt: skip
+    write_release(table(), said, tmp_path, "detg")
     read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
     assert read == {
         "cff-version": "1.2.0",
@@ -94,7 +95,8 @@ def test_the_citation_file_says_who_what_and_when(tmp_path):
         "message": "If you use this catalogue, please cite it.",
         "title": 'Dusty: a "first" look',
         "version": "1.0",
-        "date-released": date(2026, 11, 21),
+        "abstract": "3 candidates of 10000 objects searched, and 3 rows of other splits "
+        "(in_training).",
         "license": "CC-BY-4.0",
         "authors": [
             {"family-names": "Doe", "given-names": "Jane"},
@@ -104,8 +106,25 @@ def test_the_citation_file_says_who_what_and_when(tmp_path):
     assert '# Dusty: a "first" look, version 1.0\n' in (tmp_path / "README.md").read_text()
 
 
+def test_the_readme_of_the_cds_says_whose_it_is(tmp_path):
+    said = provenance(title="Dusty", authors=("Doe, Jane", "The Söné Collaboration"))
+    *_, path = write_mrt(conform(table()), said, tmp_path / "detg.dat")
+    lines = path.read_text("ascii").splitlines()
+    assert lines[0] == "Dusty (Doe+, 2026)"
+    assert lines[3] == "    Doe, Jane; The Sone Collaboration"
+    assert (
+        "  README.md names the other files of the release, SHA256SUMS their checksums."
+        in path.read_text()
+    )
+    assert read_mrt(tmp_path / "detg.dat").meta["provenance"].authors == said.authors
+    *_, path = write_mrt(
+        conform(table()), provenance(title="Dusty", authors=()), tmp_path / "detg.dat"
+    )
+    assert path.read_text("ascii").startswith("Dusty (2026)\n")
+
+
 def test_a_catalogue_that_names_no_author_is_cited_too(tmp_path):
-    write_release(table(), provenance(), tmp_path, "detg")
+    write_release(table(), provenance(authors=()), tmp_path, "detg")
     read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
     assert read["authors"] == [{"name": "The makers of this catalogue"}]
 

@@ -159,6 +159,7 @@ def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
     folder = finished[0]
     done = release(folder, "--version", "1.0", "--out", tmp_path / "one")
     assert done.stdout == f"release  {tmp_path / 'one'}\n", done.output
+    assert "[catalogue] names no authors, so the release is to be cited as by" in done.stderr
     assert release(folder, "--version", "1.0").exit_code == 0
     one, two = contents(tmp_path / "one"), contents(folder / "releases/1.0")
     assert one == two
