@@ -88,7 +88,7 @@ def _reading(basename):
     return f"""\
 ## Reading it
     from astropy.table import Table
-    Table.read("{basename}.vot")        # or "{basename}.fits"
+    Table.read("{basename}.vot")        # or "{basename}.ecsv"; "{basename}.fits" without UCDs
 
 or TOPCAT, STILTS, CFITSIO; `catalogs.read_votable` and `catalogs.read_fits` give back every
 null and the provenance too. Positions are ICRS degrees. What is not known is null: NaN or TNULL
