@@ -85,7 +85,7 @@ COLUMNS = (
     Column("known_bibcode", "str", "meta.bib.bibcode", "Bibcode of the list that names it"),
     Column("known_separation_arcsec", "float32", "pos.angDistance",
            "Separation from the known object", unit="arcsec", decimals=3, limits=(0, np.inf)),
-    Column("found_by", "str", "meta.code", "Searches that found the object, joined by +"),
+    Column("found_by", "str", "meta.code", "Detectors that found it: mixed, or mixed+real-only"),
     _key("image_sha256", "str", "meta.checksum", "SHA-256 of the image as delivered"),
     Column("n_votes", "int32", "meta.number", "Grades given by the people who vetted it",
            limits=(0, np.inf)),

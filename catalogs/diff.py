@@ -9,8 +9,9 @@ from astropy.table import Table
 from catalogs.errors import CatalogError
 from catalogs.fits import read_fits
 from catalogs.provenance import Provenance
+from catalogs.reading import read_bytes
 from catalogs.readme import CHECKSUMS
-from catalogs.release import FALSE_POSITIVES, TABLES
+from catalogs.release import FALSE_POSITIVES, TABLES, checksum
 from catalogs.rows import kind
 from catalogs.votable import read_votable
 
@@ -52,12 +53,14 @@ class Difference:
 class Release:
     """A catalogue that was read, and what lies beside it if it came from a folder.
 
-    `basename` is what the names of its tables begin with, `files` every other file by its name.
+    `basename` is what the names of its tables begin with; of its files by their names, `repeats`
+    only say again what the tables say, `files` are all others.
     """
 
     table: Table
     basename: str
     false_positives: Table | None = None
+    repeats: dict[str, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
 
@@ -79,7 +82,7 @@ def read_release(path) -> Release:
     name = mains[0].stem
     false = mains[0].with_name(f"{name}{FALSE_POSITIVES}.fits")
     return Release(_read(mains[0]), name, _read(false) if false.exists() else None,
-                   _others(path, name))  # fmt: skip
+                   *_files_of(path, name))  # fmt: skip
 
 
 def _read(path):
@@ -91,17 +94,44 @@ def _read(path):
     return READERS[path.suffix](path)
 
 
-def _others(folder, basename):
-    """The files that are no form of a table, by name."""
+def _by_name(folder):
+    """{name in the folder: path} of every file."""
+    return {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def _files_of(folder, basename):
+    """(forms of the tables and texts on them, all other files), by name."""
     ours = {f"{name}.{form.suffix}" for name in (basename, basename + FALSE_POSITIVES)
             for form in TABLES}  # fmt: skip
     ours |= {f"{basename}.{suffix}" for suffix in ("dat", "reg", "moc.fits")} | set(TEXTS)
-    names = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
-    return {name: folder / name for name in names if name not in ours}
+    found = _by_name(folder)
+    return ({name: path for name, path in found.items() if name in ours},
+            {name: path for name, path in found.items() if name not in ours})  # fmt: skip
+
+
+def spoiled(folder: Path) -> list[str]:
+    """Lines on the files of a release that are no longer those of its SHA256SUMS."""
+    found = _by_name(folder)
+    if CHECKSUMS not in found:
+        return [f"{folder}: {CHECKSUMS} is missing, so nobody can tell whether its files are whole"]
+    lines = read_bytes(found[CHECKSUMS]).decode(errors="replace").splitlines()
+    sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    return [
+        f"{folder}: {name} is {'not' if name in found else 'gone, unlike'} what {CHECKSUMS} says"
+        for name, digest in sums.items()
+        if name not in found or checksum(found[name]) != digest
+    ]
 
 
 def _ids(table):
-    return np.asarray(table["object_id"]).astype(str)
+    ids = np.asarray(table["object_id"]).astype(str)
+    names, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise CatalogError(
+            f"object_id {names[counts > 1][0]} stands in {counts[counts > 1][0]} rows; valid: a "
+            "catalogue that has every object once"
+        )
+    return ids
 
 
 def _same(one, other):
@@ -152,7 +182,8 @@ def diff(one: Table, other: Table, examples: int = 3) -> Difference:
     """What `other` has otherwise than `one`, both as their reader gives them.
 
     Rows are of one object where `object_id` is the same. `examples`: so many changed values of
-    each column are given. 1,000,000 rows take seconds.
+    each column are given. 1,000,000 rows take seconds. Raises CatalogError where an object_id
+    stands twice.
     """
     ids, other_ids = _ids(one), _ids(other)
     both, mine, theirs = np.intersect1d(ids, other_ids, assume_unique=True, return_indices=True)
@@ -196,14 +227,12 @@ def _lines(found: Difference, examples):
     return [*lines, *(f"provenance, {line}" for line in found.provenance)]
 
 
-def _files(one: Release, other: Release):
-    lines = [f"file added: {name}" for name in other.files if name not in one.files]
-    lines += [f"file removed: {name}" for name in one.files if name not in other.files]
-    shared = (name for name in one.files if name in other.files)
+def _files(one: dict[str, Path], other: dict[str, Path]):
+    lines = [f"file added: {name}" for name in other if name not in one]
+    lines += [f"file removed: {name}" for name in one if name not in other]
+    shared = (name for name in one if name in other)
     return lines + [
-        f"file changed: {name}"
-        for name in shared
-        if one.files[name].read_bytes() != other.files[name].read_bytes()
+        f"file changed: {name}" for name in shared if checksum(one[name]) != checksum(other[name])
     ]
 
 
@@ -221,11 +250,15 @@ def describe(one, other, examples: int = 3) -> list[str]:
     """Lines for a person on what the second release has otherwise; none where they are the same.
 
     `one` and `other` are paths: folders of releases, or FITS or VOTable files of theirs. Only of
-    two folders are their false positives and other files compared.
-    Raises CatalogError as `read_release`.
+    two folders are their false positives and other files compared; where all that is the same,
+    also every form of the tables byte by byte. Files that are not what SHA256SUMS says come first.
+    Raises CatalogError as `read_release` and `diff`.
     """
     old, new = read_release(one), read_release(other)
     lines = _lines(diff(old.table, new.table, examples), examples)
     if Path(one).is_dir() and Path(other).is_dir():
-        lines += _false_positives(old, new, examples) + _files(old, new)
-    return lines
+        lines += _false_positives(old, new, examples) + _files(old.files, new.files)
+        if not lines and old.basename == new.basename:  # then these are the same bytes too
+            lines = _files(old.repeats, new.repeats)
+    folders = dict.fromkeys(path for path in map(Path, (one, other)) if path.is_dir())
+    return [line for folder in folders for line in spoiled(folder)] + lines

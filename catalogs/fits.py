@@ -20,7 +20,7 @@ from catalogs.atomic import writing
 from catalogs.columns import Column
 from catalogs.errors import CatalogError
 from catalogs.provenance import Provenance, from_items, items
-from catalogs.reading import check_memory, read_bytes
+from catalogs.reading import check_memory, read_start
 from catalogs.rows import (
     TextForm,
     field_dtype,
@@ -137,13 +137,13 @@ def write_fits(table: Table, provenance: Provenance, path) -> Path:
 
 def _check_size(path):
     """ValueError for what would make astropy unpack or reserve more than the file is long."""
-    content = read_bytes(path)
-    if not content.startswith(b"SIMPLE"):
+    start, length = read_start(path, 6)
+    if start != b"SIMPLE":
         raise ValueError("no plain FITS file")
     header = fits.getheader(path, TABLE)
     size = header["NAXIS1"] * header["NAXIS2"]
-    if not 0 <= size <= len(content):
-        raise ValueError(f"NAXIS1 and NAXIS2 make {size:,} bytes, the file has {len(content):,}")
+    if not 0 <= size <= length:
+        raise ValueError(f"NAXIS1 and NAXIS2 make {size:,} bytes, the file has {length:,}")
 
 
 def _open(path):

@@ -1,4 +1,4 @@
-"""Multi-Order Coverage maps (IVOA MOC 2.0): which part of the sky was searched."""
+"""Multi-Order Coverage maps (IVOA MOC 2.0): the cells of the sky that hold a searched object."""
 
 import io
 from pathlib import Path
@@ -18,7 +18,8 @@ def selection_area(ra, dec, order: int = 6) -> str:
     """The cells that hold the positions, as MOC ASCII ("6/4-5 9 7/3000").
 
     `ra` and `dec` are ICRS degrees, (N,); a row with a NaN has no position. A cell of order 6 is
-    0.92 deg wide, each order more halves that.
+    0.92 deg wide (0.84 deg²), each order more halves that. Their sum is no searched area: one
+    object makes a whole cell.
     """
     from mocpy import MOC  # takes seconds to import
 

@@ -24,6 +24,7 @@ from catalogs.errors import CatalogError
 from catalogs.fits import TEXT, escape, unescape
 from catalogs.provenance import Provenance, from_items, items
 from catalogs.reading import check_memory, read_bytes
+from catalogs.readme import summary
 from catalogs.rows import kind, pack_text, slices, unpack_text
 
 README = "ReadMe"
@@ -66,36 +67,37 @@ def _numbers(values):
     return pc.fill_null(texts, "").combine_chunks()
 
 
-def _padded(texts):
+def _padded(texts, least=1):
     """uint8 (N, width), right-aligned, of an Arrow column of ASCII text."""
-    width = max(1, pc.max(pc.binary_length(texts)).as_py() or 0)
+    width = max(least, pc.max(pc.binary_length(texts)).as_py() or 0)
     padded = pc.utf8_lpad(texts, width)
     size = len(texts) * width
     return np.frombuffer(padded.buffers()[2] or b"", np.uint8, size).reshape(len(texts), width)
 
 
-def _form(what, cells, texts):
-    """The Fortran form of a column, such as I19, F9.6, E12.4 or A23."""
-    letter, width = {"i": "I", "b": "I", "s": "A"}.get(what[0]), cells.shape[1]
-    if letter:
-        return f"{letter}{width}"
+def _real_form(texts):
+    """(letter, decimals) of the Fortran form that all numbers of an Arrow column fit."""
     exponents = pc.any(pc.match_substring(texts, "e")).as_py()
     mantissas = pc.replace_substring_regex(texts, "e.*", "") if exponents else texts
     point = pc.find_substring(mantissas, ".")
     decimals = pc.subtract(pc.binary_length(mantissas), pc.add(point, 1))
     decimals = pc.if_else(pc.equal(point, -1), 0, decimals)
-    return f"{'E' if exponents else 'F'}{width}.{pc.max(decimals).as_py() or 0}"
+    return "E" if exponents else "F", pc.max(decimals).as_py() or 0
 
 
 def _cells(column):
-    """(form, uint8 (N, width)) of a column."""
+    """(Fortran form such as I19, F9.6, E12.4 or A23, uint8 (N, width)) of a column."""
     what, values = kind(column), to_arrow(Table([column]))[0]
     if what == "str":
-        cells, texts = pack_text(column, CELL), None
-    else:
-        texts = _numbers(values.cast(pa.int8()) if what == "bool" else values)
+        cells = pack_text(column, CELL)
+        return f"A{cells.shape[1]}", cells
+    texts = _numbers(values.cast(pa.int8()) if what == "bool" else values)
+    if what[0] != "f":
         cells = _padded(texts)
-    return _form(what, cells, texts), cells
+        return f"I{cells.shape[1]}", cells
+    letter, decimals = _real_form(texts)
+    cells = _padded(texts, decimals + 7 if letter == "E" else 1)  # sign, 0., E and its exponent
+    return f"{letter}{cells.shape[1]}.{decimals}", cells
 
 
 def _wrapped(text, indent, first=""):
@@ -143,19 +145,30 @@ def _ascii(text):
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
+def _first_author(provenance):
+    """What stands before the year of a CDS title."""
+    families = [author.partition(",")[0] for author in provenance.authors]
+    return f"{families[0]}{'+' if families[1:] else ''}, " if families else ""
+
+
+def _makers(provenance):
+    return "; ".join(provenance.authors) or f"{provenance.software} {provenance.version}"
+
+
 def _readme(table, provenance, name, forms, widths):
     title, length = _ascii(provenance.title), sum(widths) + len(widths) - 1
     records = f"{name:<30} {length:6d} {len(table):9d}   "
     return "\n".join([
-        *_wrapped(f"{title} ({provenance.created[:4]})", 0), BAR, *_wrapped(title, 0),
-        *_wrapped(_ascii(f"{provenance.software} {provenance.version}"), 4), BAR, "",
+        *_wrapped(f"{title} ({_ascii(_first_author(provenance))}{provenance.created[:4]})", 0),
+        BAR, *_wrapped(title, 0), *_wrapped(_ascii(_makers(provenance)), 4), BAR, "",
         "Description:",
-        *_wrapped(f"{len(table)} objects of {provenance.n_searched} that were searched, with "
-                  "position, score, calibrated probability and rank.", 4), "",
+        *_wrapped(f"{summary(table, provenance)}; each with position, score and calibrated "
+                  "probability, the candidates with their rank.", 4), "",
         "File Summary:", RULE,
         f"{'FileName':<30} {'Lrecl':>6} {'Records':>9}   Explanations", RULE,
         f"{README:<30} {WIDTH:6d} {'.':>9}   This file",
-        f"{records}The objects", RULE, "",
+        f"{records}All rows", RULE,
+        "  README.md names the other files of the release, SHA256SUMS their checksums.", "",
         f"Byte-by-byte Description of file: {name}", RULE,
         "   Bytes Format Units  Label     Explanations", RULE,
         *_byte_by_byte(table, forms, widths), RULE, "",

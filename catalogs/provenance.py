@@ -35,7 +35,9 @@ class Provenance:
     model_sha256: str = _item("MODELSHA", "meta.checksum", "SHA-256 of the detector weights")
     config_digest: str = _item("CONFIG", "meta.checksum", "Digest of the configuration")
     prompts: tuple[str, ...] = _item("PRMPT", "meta.note", "Prompt of synthetic positives")
-    seeds: tuple[int, ...] = _item("SEED", "meta.number", "Random seed")
+    seeds: tuple[int, ...] = _item(
+        "SEED", "meta.number", "Seed: run, generator, synthesis, detector"
+    )
     training_digest: str = _item("TRAINDIG", "meta.checksum", "Digest of the training set")
     threshold: float = _item("THRESH", "stat.value", "Probability threshold of selection")
     threshold_rule: str = _item("THRRULE", "meta.note", "How the threshold was frozen")
@@ -43,10 +45,15 @@ class Provenance:
     n_unreadable: int = _item("NUNREAD", "meta.number", "Those of them that could not be read")
     acknowledgements: str = _item("ACKNOWL", "meta.note", "Acknowledgements")
     licence: str = _item("LICENCE", "meta.note", "Licence")
+    authors: tuple[str, ...] = _item(
+        "AUTHR", "meta.bib.author", "Author: 'Family, Given' or a collaboration", default=()
+    )
     created: str = _item("DATE", "time.creation", "Date of the catalogue, ISO 8601")
     release: str | None = _measured("RELEASE", "meta.version", "Version of the catalogue")
     citation: str | None = _measured("CITATION", "meta.bib", "How to cite it")
-    moc: str | None = _measured("MOC", "pos.outline", "Searched sky, MOC ASCII (IVOA MOC 2.0)")
+    moc: str | None = _measured(
+        "MOC", "pos.outline", "MOC of order-6 cells (0.84 deg2) holding a searched object; no area"
+    )
     calibration_prevalence: float | None = _measured(
         "CALPREV", "stat.value", "Prevalence that probability assumes"
     )
@@ -92,8 +99,8 @@ class Provenance:
     )
 
     def __post_init__(self):
-        object.__setattr__(self, "prompts", tuple(self.prompts))
-        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for name in ("prompts", "seeds", "authors"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for f in fields(self):
             value = getattr(self, f.name)
             for part in value if isinstance(value, tuple) else (value,):

@@ -17,6 +17,17 @@ def check_memory(path, size: int) -> None:
         )
 
 
+def read_start(path, count: int) -> tuple[bytes, int]:
+    """The first `count` bytes and the size of a file; CatalogError as `read_bytes`."""
+    try:
+        size = os.stat(path).st_size
+        check_memory(path, size)
+        with open(path, "rb") as file:
+            return file.read(count), size
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 def read_bytes(path) -> bytes:
     """The whole file; CatalogError if it is not there or too large."""
     path = Path(path)

@@ -26,11 +26,26 @@ def _count(table, name):
     return sum(bool(v) for v in table[name].filled("" if kind(table[name]) == "str" else False))
 
 
+def summary(table: Table, provenance: Provenance) -> str:
+    """How many rows are candidates and how many are not, in a line."""
+    learned = _count(table, "in_training")
+    others = f", and {learned} rows of other splits (in_training)" if learned else ""
+    return f"{len(table) - learned} candidates of {provenance.n_searched} objects searched{others}"
+
+
+FOUND_BY = """
+`found_by` says which detectors found it: `mixed`, which this catalogue is of, trained on real and
+synthetic cutouts; `real-only`, its comparison, trained without the synthetic ones.
+"""
+MAY_BE_NEW = "Those with a `known_name` are published; what is left may be new."
+ALL_KNOWN = "What each object is, is known: the false ones are in `{}-false-positives.*`."
+
+
 def _share(value):
     return "not stated" if value is None else f"{100 * value:.4g} %"
 
 
-def _selection(table, provenance):
+def _selection(table, provenance, advice):
     learned = _count(table, "in_training")
     return f"""\
 ## How the objects were selected
@@ -41,7 +56,7 @@ most probable one. Threshold: {provenance.threshold_rule}.
 
 Another {learned} rows are of the training and validation splits, marked: they have `in_training`
 true and no rank. Their split trained or calibrated the detector, so finding them is no evidence.
-
+{FOUND_BY if "found_by" in table.colnames else ""}
 ## How far to trust it
 - Purity in the search set: {_with_interval(provenance, "purity")}
 - Purity at the natural prevalence: {_with_interval(provenance, "natural_purity")}
@@ -53,15 +68,19 @@ true and no rank. Their split trained or calibrated the detector, so finding the
   objects as recognisable as the listed ones; what nobody could recognise is not in it.
 - {_count(table, "known_name")} rows carry the name of an object that was known before.
 
-Look at them by `rank`. Those with a `known_name` are published; what is left may be new.
+Look at them by `rank`. {advice}
 """
 
 
-def _columns(table):
+def _columns(table, false_positives):
     lines = ["## Columns", "| name | type | unit | UCD | meaning |", "|---|---|---|---|---|"]
-    for c in table.itercols():
+    columns = {c.name: (c, "") for c in table.itercols()}
+    for c in () if false_positives is None else false_positives.itercols():
+        columns.setdefault(c.name, (c, "; in the false positives alone"))
+    for c, where in columns.values():
         unit = "" if c.unit is None else c.unit.to_string("vounit")
-        lines.append(f"| {c.name} | {kind(c)} | {unit} | {c.meta['ucd']} | {c.description} |")
+        meaning = f"{c.description}{where}"
+        lines.append(f"| {c.name} | {kind(c)} | {unit} | {c.meta['ucd']} | {meaning} |")
     return "\n".join([*lines, ""])
 
 
@@ -69,7 +88,7 @@ def _reading(basename):
     return f"""\
 ## Reading it
     from astropy.table import Table
-    Table.read("{basename}.vot")        # or "{basename}.fits"
+    Table.read("{basename}.vot")        # or "{basename}.ecsv"; "{basename}.fits" without UCDs
 
 or TOPCAT, STILTS, CFITSIO; `catalogs.read_votable` and `catalogs.read_fits` give back every
 null and the provenance too. Positions are ICRS degrees. What is not known is null: NaN or TNULL
@@ -79,19 +98,24 @@ stand there as \\xe9 or \\u03b1 and a backslash as \\\\. Check the files with
 """
 
 
-def _origin(provenance):
+def _origin(provenance, basename):
+    area = (
+        f"order-6 cells (0.84 deg²) that hold a searched object, in `{basename}.moc.fits`; no area"
+    )
+    seeds = ", ".join(map(str, provenance.seeds)) or "none"
     prompts = [f"  - `{prompt}`" for prompt in provenance.prompts] or ["  - none"]
     return "\n".join([
         "## Where it comes from",
         f"- Software: {provenance.software} {provenance.version}, commit {provenance.commit}",
         f"- Detector weights, SHA-256: {provenance.model_sha256}",
         f"- Configuration digest: {provenance.config_digest}",
-        f"- Searched sky (MOC): {provenance.moc or 'not stated'}",
+        f"- Searched sky: {area if provenance.moc else 'not stated'}",
         f"- Training set digest: {provenance.training_digest}",
-        f"- Seeds: {', '.join(map(str, provenance.seeds)) or 'none'}",
+        f"- Seeds (run, generator, synthesis, detector): {seeds}",
         "- Prompts of the synthetic positives:",
         *prompts,
-        f"- Made: {provenance.created}",
+        f"- Searched: {provenance.created} UTC",
+        f"- Authors: {'; '.join(provenance.authors) or 'not stated'}",
         f"- Licence: {provenance.licence}",
         f"- To cite: {provenance.citation or 'not stated'}",
         f"- Acknowledgements: {provenance.acknowledgements}",
@@ -106,21 +130,28 @@ def _files(files):
     return "\n".join(["## What is here", *lines, ""])
 
 
-def readme(table: Table, provenance: Provenance, basename: str, files: dict[str, str]) -> str:
+def readme(
+    table: Table,
+    provenance: Provenance,
+    basename: str,
+    files: dict[str, str],
+    false_positives: Table | None = None,
+) -> str:
     """The README (Markdown) of a table from `conform`; `files`: what each of the others holds."""
+    advice = MAY_BE_NEW if false_positives is None else ALL_KNOWN.format(basename)
     release = f", version {provenance.release}" if provenance.release else ""
     what = (
-        f"# {provenance.title}{release}\n{len(table)} objects, each with its position, score, "
-        "calibrated probability and rank.\n"
+        f"# {provenance.title}{release}\n{summary(table, provenance)}; each with its position, "
+        "score and calibrated probability, the candidates with their rank.\n"
     )
     return "\n".join(
         [
             what,
             _files(files),
-            _selection(table, provenance),
-            _columns(table),
+            _selection(table, provenance, advice),
+            _columns(table, false_positives),
             _reading(basename),
-            _origin(provenance),
+            _origin(provenance, basename),
         ]
     )
 
@@ -136,17 +167,20 @@ def _quoted(text):
     return json.dumps(text, ensure_ascii=False)  # text of JSON is text of YAML
 
 
-def citation_cff(provenance: Provenance, authors: tuple[str, ...] = ()) -> str:
-    """CITATION.cff (Citation File Format 1.2.0); an author is "Family, Given" or another name."""
+def citation_cff(table: Table, provenance: Provenance) -> str:
+    """CITATION.cff (Citation File Format 1.2.0) of a table from `conform`.
+
+    It has no date-released: a release says when it was searched, not when it will be handed on.
+    """
     lines = [
         "cff-version: 1.2.0",
         "type: dataset",
         "message: If you use this catalogue, please cite it.",
         f"title: {_quoted(provenance.title)}",
         f"version: {_quoted(provenance.release or 'draft')}",
-        f"date-released: {provenance.created[:10]}",
+        f"abstract: {_quoted(summary(table, provenance) + '.')}",
         f"license: {_quoted(provenance.licence)}",
         "authors:",
-        *map(_author, authors or (NOBODY,)),
+        *map(_author, provenance.authors or (NOBODY,)),
     ]
     return "\n".join(lines) + "\n"

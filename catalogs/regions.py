@@ -1,4 +1,7 @@
-"""DS9 regions: a circle around every object that has a position, named."""
+"""DS9 regions: a circle around every object that has a position, named.
+
+Candidates are green, rows of the splits that taught the detector orange, each with a tag.
+"""
 
 from pathlib import Path
 
@@ -11,13 +14,16 @@ from catalogs.rows import slices
 
 # DS9 ends a command at ; (readers do in comments too) and a text at }.
 PLAIN = str.maketrans(";{}", ",()")
-SHOWN = ("name", "ra", "dec", "size_arcsec")
+SHOWN = ("name", "ra", "dec", "size_arcsec", "in_training")
 RADIUS_ARCSEC = 10.0  # of objects whose size is not known
 
 
 def write_regions(table: Table, provenance: Provenance, path) -> Path:
     """Write a DS9 region file; rows without a position have no region."""
-    said = [f"# {item.name}: {item.value}".translate(PLAIN) for item in items(provenance)]
+    values = {item.name: item.value for item in items(provenance)}
+    if "moc" in values:
+        values["moc"] = f"see {Path(path).stem}.moc.fits"  # thousands of cells, one line
+    said = [f"# {name}: {value}".translate(PLAIN) for name, value in values.items()]
     with writing(path) as file:
         file.write(_lines(["# Region file format: DS9", *said, "global color=green", "icrs"]))
         for part in slices(len(table)):
@@ -33,8 +39,9 @@ def _circles(table, part):
     sizes = rows["size_arcsec"].filled(np.nan) if "size_arcsec" in names else np.nan
     radii = np.where(np.isnan(sizes), RADIUS_ARCSEC, sizes) + np.zeros(len(rows))
     columns = (rows["ra"].data.data, rows["dec"].data.data, radii, rows["name"].filled(""))
-    for ra, dec, radius, name in zip(*(c.tolist() for c in columns), strict=True):
-        yield f'circle({ra!r},{dec!r},{radius:.6g}") # text={{{name.translate(PLAIN)}}}'
+    looks = np.where(rows["in_training"], "color=orange tag={in_training}", "tag={candidate}")
+    for ra, dec, radius, name, look in zip(*(c.tolist() for c in (*columns, looks)), strict=True):
+        yield f'circle({ra!r},{dec!r},{radius:.6g}") # text={{{name.translate(PLAIN)}}} {look}'
 
 
 def _lines(lines):

@@ -42,7 +42,11 @@ OTHERS = (
     Form("dat", write_mrt, "fixed columns, described byte by byte in `ReadMe` (CDS)"),
     Form("reg", write_regions, "regions of DS9"),
 )
-AREA = Form("moc.fits", write_moc, "multi-order coverage map of the searched sky")
+AREA = Form(
+    "moc.fits",
+    write_moc,
+    "coverage map (MOC): order-6 cells (0.84 deg²) that hold a searched object; not an area",
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def require_version(version: str) -> None:
 
 def _planned(table, provenance, folder, basename, false_positives):
     """(table, its form, path, what the README says of it) of everything that is to be written."""
-    wholes = [(table, form, basename, "the candidates: ") for form in (*TABLES, *OTHERS)]
+    wholes = [(table, form, basename, "all rows: ") for form in (*TABLES, *OTHERS)]
     if provenance.moc is not None:
         wholes.append((table, AREA, basename, ""))
     if false_positives is not None:
@@ -82,13 +86,14 @@ def _attach(attachments, folder):
         yield write_bytes(folder / attached.name, attached.source.read_bytes())
 
 
-def _checksum(path):
+def checksum(path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checksums(paths, folder):
-    lines = (f"{_checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
+    lines = (f"{checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in paths)
     return "".join(lines).encode()
 
 
@@ -100,7 +105,6 @@ def write_release(
     *,
     false_positives=None,
     attachments: Sequence[Attachment] = (),
-    authors: tuple[str, ...] = (),
     follow: Callable[[Sequence], Iterable] = iter,
 ) -> list[Path]:
     """Write the catalogue in every format into `folder`, and what explains it.
@@ -112,7 +116,6 @@ def write_release(
         table: what `conform` takes: DataFrame or astropy Table of the columns of COLUMNS.
         false_positives: rows of the same kind, for `basename`-false-positives.*; None: not known.
         attachments: files to carry along.
-        authors: "Family, Given", or the name of a collaboration.
         follow: yields the list of tables to write as given; may show how far it is.
 
     Returns the paths, SHA256SUMS last. Raises CatalogError.
@@ -127,8 +130,8 @@ def write_release(
     paths += _attach(attachments, folder)
     files |= {attached.name: attached.what for attached in attachments}
     said = {
-        "README.md": readme(released, provenance, basename, files),
-        "CITATION.cff": citation_cff(provenance, authors),
+        "README.md": readme(released, provenance, basename, files, false),
+        "CITATION.cff": citation_cff(released, provenance),
     }
     paths += [write_bytes(folder / name, text.encode()) for name, text in said.items()]
     return [*paths, write_bytes(folder / CHECKSUMS, _checksums(paths, folder))]

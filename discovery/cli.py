@@ -273,7 +273,7 @@ def diff_command(one: Path, other: Path, examples: int) -> None:
 
     Each is a release's folder, or a FITS or VOTable file of it. Rows are compared by object_id,
     column by column; then what is said of the columns, and where the catalogue comes from; of two
-    folders also the false positives and all other files.
+    folders also the false positives, all other files, and whether each is what SHA256SUMS says.
 
     Exit status 0 says that they are the same, 1 that they differ, 2 that one cannot be read.
     """

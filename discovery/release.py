@@ -2,8 +2,6 @@
 
 import filecmp
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pyarrow.parquet as pq
 
 import discovery
 from catalogs import Provenance, designation, merge_duplicates, selection_area
+from catalogs.readme import NOBODY
 from catalogs.release import Attachment, require_version, write_release
 from discovery.candidates import (
     find_candidates,
@@ -25,9 +24,9 @@ from discovery.detector.checkpoint import CARD
 from discovery.errors import BadInput
 from discovery.evidence.judge import Judgement, judge
 from discovery.evidence.metrics import Estimate, Proportion
-from discovery.files import digest, read_json
+from discovery.files import digest
 from discovery.progress import say, track
-from discovery.run import MIXED, Run, alone, remove
+from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.surveys.ingest import SAME_WITHIN_ARCSEC
 from discovery.surveys.mock import STANDS_OUT
 
@@ -78,6 +77,11 @@ def release(run: Run, version: str, out: Path | None = None) -> Path:
     require_version(version)
     folder = Path(out) if out else run.folder / "releases" / version
     making = folder.absolute().with_name(f".{folder.absolute().name}.making")
+    if not run.config.catalogue.authors:
+        say(
+            f"{run.source}: [catalogue] names no authors, so the release is to be cited as by "
+            f'"{NOBODY}"; valid: authors = ["Family, Given", "Name of a Collaboration"]'
+        )
     with alone(run.folder):
         remove(making)  # of a process that was killed
         try:
@@ -116,7 +120,7 @@ def _unlike(made: Path, folder: Path) -> str | None:
 
 
 def _write(run: Run, folder: Path, version: str, attachments: list[Attachment]) -> list[Path]:
-    config, judged = run.config.catalogue, judge_search(run, MIXED)
+    judged = judge_search(run, MIXED)
     table = catalogue_table(run)
     return write_release(
         table,
@@ -125,7 +129,6 @@ def _write(run: Run, folder: Path, version: str, attachments: list[Attachment]) 
         f"{run.config.name}-{version}",
         false_positives=false_positives(table, judged),
         attachments=attachments,
-        authors=config.authors,
         follow=lambda tables: track(tables, "catalogue", unit="files"),
     )
 
@@ -227,7 +230,7 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
         title=config.title,
         software="discovery",
         version=discovery.__version__,
-        commit=_commit(),
+        commit=_commit(run),
         model_sha256=card["weights_sha256"],
         config_digest=digest(run.config.model_dump(mode="json")),
         prompts=tuple(p.prompt for p in run.config.synthesis.wanted if p.label == 1),
@@ -244,6 +247,7 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
         n_unreadable=judged.unreadable,
         acknowledgements=" ".join(config.acknowledgements),
         licence=config.licence,
+        authors=config.authors,
         created=created,
         release=version,
         citation=_citation(config, version, created),
@@ -260,11 +264,16 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
 
 def _created(run: Run) -> str:
     # When the candidates were found: writing them down again makes them no younger.
-    return read_json(run.folder / "manifest.json")["cluster"]["finished"][:19]
+    return Manifest(run.folder).steps["cluster"]["finished"][:19]
+
+
+def _commit(run: Run) -> str:
+    # That which found them; manifests of older versions do not say.
+    return Manifest(run.folder).steps["cluster"].get("commit", "not recorded")
 
 
 def _citation(config: CatalogueConfig, version: str, created: str) -> str:
-    authors = "; ".join(config.authors) or "The makers of this catalogue"
+    authors = "; ".join(config.authors) or NOBODY
     return f"{authors} ({created[:4]}): {config.title}, version {version}"
 
 
@@ -289,16 +298,3 @@ def _measured_on(judged: Judgement) -> str:
         "published objects that were searched and not trained on; purity is unknown until the "
         "candidates are vetted"
     )
-
-
-def _commit() -> str:
-    """The commit of the working copy that the package lies in, or 'released' without one."""
-    here = Path(discovery.__file__).parents[1]
-    # An installed package may lie inside somebody else's working copy, which is not its own.
-    if not (here / ".git").exists() or shutil.which("git") is None:
-        return "released"
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found.stdout.strip() or "released"

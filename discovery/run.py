@@ -2,12 +2,15 @@
 
 import contextlib
 import fcntl
+import functools
 import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import discovery
 from discovery.config import RunConfig
 from discovery.cutouts.store import CutoutStore
 from discovery.errors import BadInput
@@ -79,7 +82,7 @@ class Manifest:
     """Which steps of a run are done: the digest of what decided each, and the files it made."""
 
     def __init__(self, folder: Path):
-        self.folder, self.path = folder, folder / "manifest.json"
+        self.folder, self.path, self.commit = folder, folder / "manifest.json", commit()
         self.steps: dict[str, dict] = read_json(self.path) if self.path.exists() else {}
 
     def is_finished(self, step: str) -> bool:
@@ -105,15 +108,29 @@ class Manifest:
         write_json(self.path, self.steps)
 
     def finish(self, step: str, outputs: Iterable[Path], **entry) -> None:
-        """Record a step as finished, with the files that are now in its outputs."""
+        """Record a step as finished: when, by which commit, the files now in its outputs."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         files = sorted(str(path.relative_to(self.folder)) for path in _files_in(outputs))
-        self.record(step, finished=now, files=files, **entry)
+        self.record(step, finished=now, commit=self.commit, files=files, **entry)
 
     def forget(self, steps: Iterable[str]) -> None:
         if there := self.steps.keys() & set(steps):
             self.steps = {name: e for name, e in self.steps.items() if name not in there}
             write_json(self.path, self.steps)
+
+
+@functools.cache  # of the code that runs, whatever becomes of its files meanwhile
+def commit() -> str:
+    """The commit of the working copy that the package lies in, or 'released' without one."""
+    here = Path(discovery.__file__).parents[1]
+    # An installed package may lie inside somebody else's working copy, which is not its own.
+    if not (here / ".git").exists() or shutil.which("git") is None:
+        return "released"
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found.stdout.strip() or "released"
 
 
 def _files_in(outputs: Iterable[Path]) -> Iterator[Path]:

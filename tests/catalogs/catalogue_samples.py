@@ -72,6 +72,7 @@ def provenance(**changes):
         "n_unreadable": 3,
         "acknowledgements": "It's long, 'quoted' and ends in an ampersand; " * 9 + "&",
         "licence": "CC-BY-4.0",
+        "authors": ("Doe, Jane", "The Söné Collaboration"),
         "created": "2026-11-21",
         "natural_prevalence": 1.2345678901234567e-05,
         "calibration_prevalence": 0.0017,

@@ -1,8 +1,11 @@
 """What changed between two releases, on releases that differ in a known way."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import vstack
 
 from catalogs import CatalogError, conform, write_fits, write_release, write_votable
 from catalogs.diff import describe, diff, read_release
@@ -108,6 +111,48 @@ def test_false_positives_that_one_alone_knows(tmp_path):
     assert describe(tmp_path / "two", tmp_path / "one") == [
         "false positives are known in the first alone"
     ]
+
+
+@pytest.mark.parametrize("name", ["detg.parquet", "detg.ecsv", "detg.reg", "detg.dat", "README.md"])
+def test_a_spoiled_file_is_a_difference(tmp_path, name):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        write_release(table(), provenance(), folder, "detg")
+    (two / name).write_text("rubbish")
+    lines = [f"{two}: {name} is not what SHA256SUMS says", f"file changed: {name}"]
+    assert describe(one, two) == lines
+    assert describe(two, two) == lines[:1]
+    assert describe(two, one / "detg.fits") == lines[:1]
+    (two / name).unlink()
+    lines = [f"{two}: {name} is gone, unlike what SHA256SUMS says", f"file removed: {name}"]
+    assert describe(one, two) == lines
+    (two / "SHA256SUMS").unlink()
+    told = f"{two}: SHA256SUMS is missing, so nobody can tell whether its files are whole"
+    assert describe(one, two)[0] == told
+
+
+def test_new_checksums_do_not_hide_that_a_form_differs(tmp_path):
+    write_release(table(), provenance(), tmp_path / "one", "detg")
+    *_, sums = write_release(table(), provenance(), tmp_path / "two", "detg")
+    ecsv = tmp_path / "two/detg.ecsv"
+    ecsv.write_text(ecsv.read_text().replace("DETG J", "DETG B"))
+    done = subprocess.run(
+        "sha256sum $(sed 's/.*  //' SHA256SUMS) > new; mv new SHA256SUMS",
+        shell=True, cwd=sums.parent, check=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert describe(tmp_path / "one", tmp_path / "two") == [
+        "file changed: SHA256SUMS",
+        "file changed: detg.ecsv",
+    ]
+
+
+def test_an_object_that_stands_twice_is_refused(tmp_path):
+    one = read_back(tmp_path, table(3))
+    twice = vstack([one, one[1:2]], metadata_conflicts="silent")
+    for pair in ((one, twice), (twice, one)):
+        with pytest.raises(CatalogError, match=f"object_id {FIRST + 1} stands in 2 rows; valid: a"):
+            diff(*pair)
 
 
 def test_what_is_no_release_is_refused(tmp_path):

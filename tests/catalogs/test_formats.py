@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 
@@ -306,6 +307,14 @@ def test_numbers_of_an_mrt_are_as_short_as_they_can_be(tmp_path):
     assert first.split()[3:5] == ["10.0", "-0.0"]
     assert second.split()[3:5] == ["299.41899166666667", "1.0e-7"]
     assert " 0.1 " in first
+
+
+def test_the_forms_of_an_mrt_are_wide_enough_for_fortran(tmp_path):
+    rows = table(3, ra=[1e-7, 0.123456789, 299.41899166666667], redshift=[1e-7, 0.12345678, None])
+    _, readme = write_mrt(conform(rows), provenance(), tmp_path / "c.dat")
+    forms = re.findall(r" E(\d+)\.(\d+) ", readme.read_text())
+    assert len(forms) == 2
+    assert all(int(width) >= int(decimals) + 7 for width, decimals in forms)
 
 
 def test_a_spreadsheet_sees_no_formula_in_ecsv(tmp_path):

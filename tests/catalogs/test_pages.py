@@ -52,6 +52,15 @@ def test_every_python_snippet_runs_in_one_session(release):
     assert "DETG J000000.00-900000.0" in done.stdout
 
 
+def test_every_alternative_of_the_first_snippet_runs(release, monkeypatch):
+    monkeypatch.chdir(release)
+    first = re.search(r"```python\n(.*?)```", READING, re.DOTALL)[1]
+    shown, *others = re.findall(r'"(catalogue\.\w+)"', first.splitlines()[2])
+    assert others
+    for other in others:
+        exec(first.replace(shown, other), {})
+
+
 def test_the_stilts_commands_run(release):
     if shutil.which("stilts") is None:
         pytest.skip("stilts is not installed")

@@ -1,8 +1,8 @@
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,10 @@ from catalogs import (
     conform,
     read_ecsv,
     read_fits,
+    read_mrt,
     read_parquet,
     read_votable,
+    write_mrt,
     write_release,
 )
 from catalogs.release import Attachment, require_version
@@ -83,9 +85,9 @@ def test_no_version(version):
 
 
 def test_the_citation_file_says_who_what_and_when(tmp_path):
-    said = provenance(title='Dusty: a "first" look', release="1.0", created="2026-11-21T10:00:00")
-    authors = ("Doe, Jane", "The Söné Collaboration")
-    write_release(table(), said, tmp_path, "detg", authors=authors)
+    said = provenance(title='Dusty: a "first" look', release="1.0", created="2026-11-21T10:00:00",
+                      authors=("Doe, Jane", "The Söné Collaboration"))  # fmt: skip
+    write_release(table(), said, tmp_path, "detg")
     read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
     assert read == {
         "cff-version": "1.2.0",
@@ -93,7 +95,8 @@ def test_the_citation_file_says_who_what_and_when(tmp_path):
         "message": "If you use this catalogue, please cite it.",
         "title": 'Dusty: a "first" look',
         "version": "1.0",
-        "date-released": date(2026, 11, 21),
+        "abstract": "3 candidates of 10000 objects searched, and 3 rows of other splits "
+        "(in_training).",
         "license": "CC-BY-4.0",
         "authors": [
             {"family-names": "Doe", "given-names": "Jane"},
@@ -103,8 +106,25 @@ def test_the_citation_file_says_who_what_and_when(tmp_path):
     assert '# Dusty: a "first" look, version 1.0\n' in (tmp_path / "README.md").read_text()
 
 
+def test_the_readme_of_the_cds_says_whose_it_is(tmp_path):
+    said = provenance(title="Dusty", authors=("Doe, Jane", "The Söné Collaboration"))
+    *_, path = write_mrt(conform(table()), said, tmp_path / "detg.dat")
+    lines = path.read_text("ascii").splitlines()
+    assert lines[0] == "Dusty (Doe+, 2026)"
+    assert lines[3] == "    Doe, Jane; The Sone Collaboration"
+    assert (
+        "  README.md names the other files of the release, SHA256SUMS their checksums."
+        in path.read_text()
+    )
+    assert read_mrt(tmp_path / "detg.dat").meta["provenance"].authors == said.authors
+    *_, path = write_mrt(
+        conform(table()), provenance(title="Dusty", authors=()), tmp_path / "detg.dat"
+    )
+    assert path.read_text("ascii").startswith("Dusty (2026)\n")
+
+
 def test_a_catalogue_that_names_no_author_is_cited_too(tmp_path):
-    write_release(table(), provenance(), tmp_path, "detg")
+    write_release(table(), provenance(authors=()), tmp_path, "detg")
     read = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
     assert read["authors"] == [{"name": "The makers of this catalogue"}]
 
@@ -144,6 +164,8 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
         "threshold": "0.3",
         "natural_prevalence": "Natural prevalence (assumed): 0.001235 %",
         "calibration_prevalence": "Prevalence that `probability` is calibrated at: 0.17 %",
+        "moc": "order-6 cells (0.84 deg²) that hold a searched object, in `detg.moc.fits`; no area",
+        "created": "- Searched: 2026-11-21 UTC",
         "purity": "Purity in the search set: 0.610 (95 % interval 0.450 to 0.750)",
         "natural_purity": "at the natural prevalence: 0.340 (95 % interval 0.200 to 0.550)",
     }
@@ -156,6 +178,31 @@ def test_the_readme_tells_every_column_and_all_provenance(tmp_path):
     assert "3 rows with their rank" in readme
     assert "Another 3 rows are of the training and validation splits" in readme
     assert "1 rows carry the name" in readme
+
+
+def test_candidates_are_counted_without_the_rows_of_other_splits(tmp_path):
+    write_release(table(), provenance(), tmp_path, "detg")
+    counted = "3 candidates of 10000 objects searched, and 3 rows of other splits (in_training)"
+    assert counted in (tmp_path / "README.md").read_text()
+    assert counted in re.sub(r"\s+", " ", (tmp_path / "ReadMe").read_text())
+    assert "the candidates: " not in (tmp_path / "README.md").read_text()
+
+
+def test_the_readme_explains_found_by_and_seeds(tmp_path):
+    said = readme_of(write_release(table(found_by="mixed"), provenance(), tmp_path, "detg"))
+    assert "`real-only`, its comparison, trained without the synthetic ones." in said
+    assert f"- Seeds (run, generator, synthesis, detector): 1, {2**62}" in said
+
+
+def test_where_all_is_known_nothing_may_be_new(tmp_path):
+    said = readme_of(write_release(table(), provenance(), tmp_path / "sky", "detg"))
+    assert "what is left may be new" in said
+    wrong = table(2, contaminant="merger")
+    paths = write_release(table(), provenance(), tmp_path / "mock", "detg", false_positives=wrong)
+    assert "may be new" not in readme_of(paths)
+    assert "the false ones are in `detg-false-positives.*`" in readme_of(paths)
+    assert "| contaminant | str |" in readme_of(paths)
+    assert "not of the quarry; in the false positives alone |" in readme_of(paths)
 
 
 def test_the_readme_does_not_claim_what_was_not_measured(tmp_path):

@@ -72,6 +72,14 @@ def test_every_object_with_a_position_is_a_region(tmp_path):
     assert {r.center.frame.name for r in regions} == {"icrs"}
 
 
+def test_regions_tell_candidates_from_what_taught_the_detector(tmp_path):
+    path = write_regions(conform(table(4)), provenance(moc="6/4-5 9"), tmp_path / "c.reg")
+    regions = Regions.read(path, format="ds9")
+    assert [r.meta["tag"] for r in regions] == [["in_training"], ["candidate"]] * 2
+    assert [r.visual["facecolor"] for r in regions] == ["orange", "green"] * 2
+    assert "# moc: see c.moc.fits\n" in path.read_text()
+
+
 def test_braces_do_not_end_the_name_of_a_region(tmp_path):
     rows = conform(table(2, name=["a} # color={red", "b"]))
     regions = Regions.read(write_regions(rows, provenance(), tmp_path / "c.reg"), format="ds9")

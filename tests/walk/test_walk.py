@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def test_a_release_is_complete_and_the_same_to_the_byte(finished, tmp_path):
     folder = finished[0]
     done = release(folder, "--version", "1.0", "--out", tmp_path / "one")
     assert done.stdout == f"release  {tmp_path / 'one'}\n", done.output
+    assert "[catalogue] names no authors, so the release is to be cited as by" in done.stderr
     assert release(folder, "--version", "1.0").exit_code == 0
     one, two = contents(tmp_path / "one"), contents(folder / "releases/1.0")
     assert one == two
@@ -197,6 +199,30 @@ def test_a_release_has_the_rows_of_the_draft_and_says_its_version(finished):
     readme = (folder / "releases/1.0/README.md").read_text()
     assert "Candidates of a tiny sky, version 1.0" in readme
     assert f"Purity in the search set: {judged['purity']['estimate']:.3f} (95 % interval" in readme
+
+
+def test_a_release_names_the_commit_that_searched_not_the_one_that_releases(finished, tmp_path):
+    run_folder = tmp_path / "tiny"
+    shutil.copytree(finished[0], run_folder)
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    here = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12"], cwd=RUN_FILE.parent, check=False,
+        capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
+    assert manifest["cluster"]["commit"].removesuffix("-dirty") == (here or "released")
+    assert len({entry["commit"] for entry in manifest.values()}) == 1
+    manifest["cluster"]["commit"] = "0123456789ab"
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    done = release(run_folder, "--version", "1.0", "--out", tmp_path / "1.0")
+    assert done.exit_code == 0, done.output
+    said = read_fits(tmp_path / "1.0/tiny-1.0.fits").meta["provenance"]
+    assert said.commit == "0123456789ab"
+    del manifest["cluster"]["commit"]
+    (run_folder / "manifest.json").write_text(json.dumps(manifest))
+    done = release(run_folder, "--version", "1.1", "--out", tmp_path / "1.1")
+    assert done.exit_code == 0, done.output
+    said = read_fits(tmp_path / "1.1/tiny-1.1.fits").meta["provenance"]
+    assert said.commit == "not recorded"
 
 
 def test_a_release_is_never_overwritten(finished, tmp_path):
