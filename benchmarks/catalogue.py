@@ -53,7 +53,7 @@ def rows(count: int) -> pd.DataFrame:
         "probability_hi": probability, "rank": np.arange(1, count + 1), "n_cutouts": 1,
         "cluster": random.integers(0, 64, count),
         "nearest_known_distance": random.uniform(size=count), "known_name": known,
-        "known_bibcode": np.where(known == None, None, "2012MNRAS.423...49K"),  # noqa: E711
+        "known_bibcode": np.where(pd.isna(known), None, "2012MNRAS.423...49K"),
         "found_by": "mixed+real", "image_sha256": [f"{i:064x}" for i in range(count)],
         "n_votes": 3, "n_positive_votes": random.integers(0, 4, count),
         "grade": random.choice(["A", "B", "C", "X"], count),

@@ -10,6 +10,7 @@ from discovery.surveys.base import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
 
 ENCRYPTED = 0x1  # bit 0 of the general purpose flags; APPNOTE.TXT 4.4.4
 NOT_OURS = "__MACOSX"  # resource forks that one kind of computer adds
+# NotImplementedError: of zipfile, for a compression that it does not know.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
 
