@@ -70,7 +70,8 @@ def _ask_skyserver(places, services: Services, session: PoliteSession, release: 
 
     service = SDSSClass()
     service._session, service.TIMEOUT = session, services.timeout_s
-    # Its own cache is of pickles, and its address one for all.
+    # Its own cache is of pickles. What is active or not is a switch for the questions about
+    # columns, and an argument for this one. Its address is one for all.
     with (
         cache_conf.set_temp("cache_active", False),
         conf.set_temp("skyserver_baseurl", services.skyserver),
@@ -83,6 +84,7 @@ def _ask_skyserver(places, services: Services, session: PoliteSession, release: 
             photoobj_fields=COLUMNS,
             data_release=release,
             timeout=services.timeout_s,
+            cache=False,
         )
     return parse_fields(answer.text)
 

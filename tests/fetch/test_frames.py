@@ -239,6 +239,15 @@ def test_a_frame_is_fetched_once_and_positions_are_asked_once(sdss, tmp_path):
     assert not sdss.seen
 
 
+def test_no_answer_comes_from_a_cache_that_is_not_ours(sdss, tmp_path, monkeypatch):
+    assert "1 of 1 cutouts" in fetch(tmp_path, [GALAXY]).output
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    sdss.answers[CROSSID] = Answer("#Table1\nNo objects have been found\n")
+    told = fetch(tmp_path, [GALAXY], "--out", str(tmp_path / "again"))
+    assert "SDSS has no object within 30 arcsec" in told.output
+    assert len(sdss.seen[CROSSID]) == 2
+
+
 def test_offline_without_frames(sdss, tmp_path):
     told = fetch(tmp_path, [GALAXY], "--offline")
     assert told.exit_code == 2
