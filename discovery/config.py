@@ -111,7 +111,8 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _has_positives_to_compare_with(self):
         compared = self.synthesis is not None and self.evidence.compare_without_synthetic
-        if compared and not any(map(_may_teach, self.survey)):
+        taught = self.detector.painted.count or any(map(_may_teach, self.survey))
+        if compared and not taught:
             raise ValueError(
                 "a detector without synthetic cutouts has no positive to learn from: no survey has "
                 "published objects with in_training = true; set compare_without_synthetic = false "

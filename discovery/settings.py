@@ -12,7 +12,13 @@ from pydantic_core import PydanticUndefined
 
 from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
 from discovery.cutouts.config import FitsImages
-from discovery.detector.config import AugmentConfig, DetectorConfig
+from discovery.detector.config import (
+    ArtefactConfig,
+    AugmentConfig,
+    DetectorConfig,
+    HardNegativesConfig,
+    PaintedConfig,
+)
 from discovery.generator.config import (
     KINDS,
     PromptCount,
@@ -40,6 +46,9 @@ SECTIONS = {
     "[judge]": JudgeConfig,
     "[detector]": DetectorConfig,
     "[detector.augment]": AugmentConfig,
+    "[detector.painted]": PaintedConfig,
+    "[detector.artefacts]": ArtefactConfig,
+    "[detector.hard_negatives]": HardNegativesConfig,
     "[cluster]": ClusterConfig,
     "[evidence]": EvidenceConfig,
     "[catalogue]": CatalogueConfig,
@@ -72,7 +81,8 @@ def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
     lists = {"prompts", "set"} if kind is SynthesisConfig else set()
-    return {"augment", "published", "fits"} | lists
+    parts = {"augment", "painted", "artefacts", "hard_negatives"}
+    return {"published", "fits"} | parts | lists
 
 
 def _told_before(kind: type) -> set[str]:
@@ -98,6 +108,9 @@ def _lines(kind: type) -> list[str]:
 def _toml(value: Any) -> str:
     if value is None:
         return "(nothing)"
+    if isinstance(value, dict) and value:
+        inner = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inner} }}"
     if isinstance(value, (BaseModel, dict)):
         return "{}"
     if isinstance(value, Path):

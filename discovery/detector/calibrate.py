@@ -14,28 +14,48 @@ Ward et al. (2009, Biometrics 65, 554, eq. 5-7).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
+from sklearn.isotonic import IsotonicRegression
 
 from discovery.errors import BadInput
 
 SYNTHETIC_WORTH = 2.0  # the held-out synthetic positives together count as this many real ones
 SLOPE_SIGMA = 0.5  # prior σ of ln a: with few positives the slope stays near that of the training
+SUREST = 0.999  # probability beyond which no number of validation cutouts can speak
+
+Kind = Literal["platt", "temperature", "isotonic"]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """probability = 1 / (1 + exp(-(a score + b))) at the given prevalence."""
+    """probability = 1 / (1 + exp(-L(score))) at the given prevalence.
+
+    L(score) = a score + b; with `knots`, pairs (score, L) that rise, the straight lines between
+    them, going on with slope a beyond the first and the last: no two scores get one probability.
+    """
 
     a: float
     b: float
     prevalence: float
+    kind: Kind = "platt"
+    knots: tuple[tuple[float, float], ...] = ()
+
+    def log_odds(self, scores: np.ndarray) -> np.ndarray:
+        """L, float64, NaN where the score is."""
+        scores = np.asarray(scores, np.float64)
+        if not len(self.knots):
+            return self.a * scores + self.b
+        x, y = np.array(self.knots).T
+        beyond = scores - np.clip(scores, x[0], x[-1])
+        return np.interp(scores, x, y) + self.a * beyond
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """float32, NaN where the score is."""
-        return expit(self.a * np.asarray(scores, np.float64) + self.b).astype(np.float32)
+        return expit(self.log_odds(scores)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ def freeze_threshold(
     target_purity: float,
     synthetic: np.ndarray = (),
     sampled: np.ndarray | None = None,
+    made_by: str = "synthetic",
 ) -> Threshold:
     """The lowest score at which the expected purity reaches the target.
 
@@ -122,6 +143,7 @@ def freeze_threshold(
         target_purity: expected share of true ones among the candidates.
         synthetic: (M,) scores of synthetic positives that were not trained on.
         sampled: (N,) false where a cutout is no part of a sample of the sky; None: all are.
+        made_by: what the rule calls these: synthetic, painted, or both.
 
     Where no score reaches the target, the score of the highest expected purity is taken and the
     rule says so. The lowest crossing is also the best determined one: most cutouts lie above it.
@@ -140,7 +162,11 @@ def freeze_threshold(
         expected_completeness=float(completeness(cuts[at : at + 1], real, synthetic)[0]),
         reached=reached,
         rule=_rule(
-            reached, target_purity, prevalence, len(real), len(synthetic), int(sampled.sum())
+            reached,
+            target_purity,
+            prevalence,
+            int(sampled.sum()),
+            _source_of_completeness(len(real), len(synthetic), made_by),
         ),
     )
 
@@ -154,7 +180,7 @@ def _check_validation(labels, sampled):
         )
 
 
-def _rule(reached, target, prevalence, real, synthetic, total):
+def _rule(reached, target, prevalence, total, source):
     what = (
         f"lowest score whose expected purity is at least {target:g}"
         if reached
@@ -163,14 +189,14 @@ def _rule(reached, target, prevalence, real, synthetic, total):
     return (
         f"{what}; purity(t) = π C(t) W / (A(t) + 1) with π = {prevalence:g}, W and A(t) the "
         f"natural weight of {total} validation cutouts and of those with score ≥ t; "
-        f"{_source_of_completeness(real, synthetic)}"
+        f"{source}"
     )
 
 
-def _source_of_completeness(real, synthetic):
+def _source_of_completeness(real, synthetic, made_by):
     if real and synthetic:
         return (
-            f"C(t) from {real} listed positives and {synthetic} held-out synthetic ones "
+            f"C(t) from {real} listed positives and {synthetic} held-out {made_by} ones "
             f"that together count as {SYNTHETIC_WORTH:g}"
         )
     if real:
@@ -178,7 +204,7 @@ def _source_of_completeness(real, synthetic):
     if synthetic:
         return (
             f"no listed positive in the validation split: C(t) from {synthetic} held-out "
-            "synthetic ones alone, so the purity is an assumption and not a measurement"
+            f"{made_by} ones alone, so the purity is an assumption and not a measurement"
         )
     return "no positive of any kind in the validation split: C(t) is taken to be one half"
 
@@ -190,37 +216,87 @@ def fit_calibration(
     positive_fraction: float,
     synthetic: np.ndarray = (),
     sampled: np.ndarray | None = None,
+    kind: Kind = "platt",
+    weights: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Calibration:
-    """Platt's sigmoid, fitted to positives against the sky.
+    """The curve from score to probability, fitted to positives against the sky.
 
-    With p(s) = σ(a s + b), a cutout of the pooled sample of positives (total weight π W) and sky
-    (weight W) is from the positives with probability p / (1 + p) (Ward et al. 2009, eq. 7). The
-    log-likelihood of that gets a Gaussian prior on ln a (mean 0, σ = SLOPE_SIGMA). Without any
-    positive the slope is 1 and b shifts the prior from the training's share to the prevalence.
+    Where p(s) is the probability, a cutout of the pooled sample of positives (total weight π W) and
+    sky (weight W) is from the positives with probability p / (1 + p) (Ward et al. 2009, eq. 7).
+
+    Args:
+        kind: platt is p(s) = σ(a s + b), the log-likelihood with a Gaussian prior on ln a (mean 0,
+            σ = SLOPE_SIGMA); temperature the same with b left at the shift of the prior from the
+            training's share of positives to the prevalence; isotonic any p that does not fall
+            (Zadrozny & Elkan 2002, KDD 694), with straight lines in the log-odds between the means
+            of its steps and Platt's slope beyond them.
+        weights: factors (N,) and (M,) of the real and the synthetic cutouts, for a bootstrap.
+
+    Without any positive the slope is 1 and b is that shift.
     """
     sampled = np.ones(len(labels), bool) if sampled is None else sampled
     _check_validation(labels, sampled)
     synthetic = np.asarray(synthetic, np.float64)
     start = float(logit(prevalence) - logit(positive_fraction))
+    of_real, of_synthetic = weights or (np.ones(len(scores)), np.ones(len(synthetic)))
     real = scores[labels == 1].astype(np.float64)
-    if len(real) + len(synthetic) == 0:
-        return Calibration(1.0, start, prevalence)
-    sky = natural_weights(labels, prevalence, sampled)
-    positives, weights = _weighted_positives(real, synthetic, prevalence * sky.sum())
+    if not of_real[labels == 1].sum() + of_synthetic.sum() > 0:
+        return Calibration(1.0, start, prevalence, kind)
+    sky = natural_weights(labels, prevalence, sampled) * of_real
+    positives, shares = _weighted_positives(
+        real, synthetic, prevalence * sky.sum(), of_real[labels == 1], of_synthetic
+    )
+    if kind == "temperature":
+        a, b = _temperature(positives, shares, scores, sky, start)
+    else:
+        a, b = _platt(positives, shares, scores, sky, start)
+    knots = _isotonic(positives, shares, scores, sky) if kind == "isotonic" else ()
+    return Calibration(a, b, prevalence, kind, knots)
 
+
+def _platt(positives, shares, scores, sky, start):
     def loss(parameters):
-        slope, shift = np.exp(parameters[0]), parameters[1]
-        of_positives, of_sky = slope * positives + shift, slope * scores + shift
-        gain = weights @ (log_expit(of_positives) - np.log1p(expit(of_positives)))
-        return sky @ np.log1p(expit(of_sky)) - gain + 0.5 * (parameters[0] / SLOPE_SIGMA) ** 2
+        return _loss(parameters[0], parameters[1], positives, shares, scores, sky)
 
     log_a, b = minimize(loss, (0.0, start), method="BFGS").x
-    return Calibration(float(np.exp(log_a)), float(b), prevalence)
+    return float(np.exp(log_a)), float(b)
 
 
-def _weighted_positives(real, synthetic, total):
+def _temperature(positives, shares, scores, sky, start):
+    def loss(parameters):
+        return _loss(parameters[0], start, positives, shares, scores, sky)
+
+    (log_a,) = minimize(loss, (0.0,), method="BFGS").x
+    return float(np.exp(log_a)), start
+
+
+def _loss(log_a, shift, positives, shares, scores, sky):
+    slope = np.exp(log_a)
+    of_positives, of_sky = slope * positives + shift, slope * scores + shift
+    gain = shares @ (log_expit(of_positives) - np.log1p(expit(of_positives)))
+    return sky @ np.log1p(expit(of_sky)) - gain + 0.5 * (log_a / SLOPE_SIGMA) ** 2
+
+
+def _isotonic(positives, shares, scores, sky):
+    """(score, log-odds) of every step between none and all, at the mean score of what is in it."""
+    x = np.concatenate((positives, scores))
+    from_positives = np.repeat([1.0, 0.0], [len(positives), len(scores)])
+    weights = np.concatenate((shares, sky))
+    x, from_positives, weights = (v[weights > 0] for v in (x, from_positives, weights))
+    # p / (1 + p) is at most one half
+    fitted = IsotonicRegression(y_min=0, y_max=0.5).fit_transform(x, from_positives, weights)
+    knots = []
+    for share in np.unique(fitted[fitted > 0]):
+        step = fitted == share
+        odds = logit(min(share / (1 - share), SUREST))
+        if not knots or odds > knots[-1][1]:
+            knots.append((float(np.average(x[step], weights=weights[step])), float(odds)))
+    return tuple(knots)
+
+
+def _weighted_positives(real, synthetic, total, of_real, of_synthetic):
     worth = SYNTHETIC_WORTH if len(synthetic) else 0.0
     weights = np.concatenate(
-        (np.ones(len(real)), np.full(len(synthetic), worth / max(len(synthetic), 1)))
+        (of_real, np.full(len(synthetic), worth / max(len(synthetic), 1)) * of_synthetic)
     )
     return np.concatenate((real, synthetic)), weights * total / weights.sum()

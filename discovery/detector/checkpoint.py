@@ -10,16 +10,27 @@ from torch import nn
 
 from discovery.detector.calibrate import Calibration
 from discovery.detector.network import build_network, logits_and_embeddings, to_input, views
+from discovery.detector.reliability import Band, interval_of
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, sha256_file, write_json, writing
 
 WEIGHTS, CARD = "model.safetensors", "detector.json"
 CARD_KEYS = ("network", "stem", "members", "views", "classes", "size", "mean", "std", "calibration",
-             "threshold", "threshold_score", "threshold_rule", "training_digest", "config",
-             "validation")  # fmt: skip
+             "calibration_band", "threshold", "threshold_score", "threshold_rule",
+             "training_digest", "config", "validation")  # fmt: skip
 PREPROCESSING = ("size", "mean", "std")
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector says of B images: `scores` float32 (B,), their `spread` float32 (B,) among
+    the members of the ensemble (σ; NaN where there is one alone), `embeddings` float16 (B, D)."""
+
+    scores: np.ndarray
+    spread: np.ndarray
+    embeddings: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,9 +47,14 @@ class Detector:
         """Side of the square input, in px."""
         return self.card["size"]
 
-    @torch.inference_mode()
     def forward(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """One pass over uint8 (B, S, S, 3): scores float32 (B,) and embeddings float16 (B, D).
+        """One pass over uint8 (B, S, S, 3): scores float32 (B,) and embeddings float16 (B, D)."""
+        seen = self.look(pixels)
+        return seen.scores, seen.embeddings
+
+    @torch.inference_mode()
+    def look(self, pixels: np.ndarray) -> Seen:
+        """One pass over uint8 (B, S, S, 3).
 
         The score is the mean logit of the networks over the card's `views` of each image, the
         embedding the first network's mean over the same views.
@@ -52,13 +68,29 @@ class Detector:
                           self.device)  # fmt: skip
         seen = views(images, self.card["views"])
         passes = [[logits_and_embeddings(net, view) for view in seen] for net in self.networks]
-        scores = torch.stack([logits for of_net in passes for logits, _ in of_net]).mean(0)
+        logits = torch.stack([logits for of_net in passes for logits, _ in of_net])
         embeddings = torch.stack([features for _, features in passes[0]]).mean(0)
-        return scores.cpu().numpy(), embeddings.to(torch.float16).cpu().numpy()
+        return Seen(
+            logits.mean(0).cpu().numpy(),
+            _spread(logits.unflatten(0, (len(passes), -1)).mean(1)).cpu().numpy(),
+            embeddings.to(torch.float16).cpu().numpy(),
+        )
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         """Calibrated probability float32 at the prevalence that the card names."""
         return Calibration(**self.card["calibration"]).probability(scores)
+
+    def interval(self, scores: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the 95 % interval of each probability, float32 (N,) each; see `interval_of`."""
+        calibration = Calibration(**self.card["calibration"])
+        return interval_of(calibration, Band(**self.card["calibration_band"]), scores, spread)
+
+
+def _spread(of_members):
+    """σ among the members of an ensemble (M, B), float32 (B,); NaN where there is one alone."""
+    if len(of_members) == 1:
+        return torch.full_like(of_members[0], torch.nan)
+    return of_members.std(0)
 
 
 def save_detector(networks: list[nn.Module], card: dict, folder: Path) -> Path:

@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from discovery.errors import BadInput
+from discovery.morphology import artefacts, lanes
 
 _SETTINGS = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +31,103 @@ class AugmentConfig(BaseModel):
     jpeg_quality: tuple[int, int] = Field((60, 95), description="range of that JPEG's quality")
 
 
+class PaintedConfig(BaseModel):
+    """Positives that are painted: a physical dust lane on a real galaxy of the training split."""
+
+    model_config = _SETTINGS
+
+    count: int = Field(0, ge=0, description="painted positives, and as many controls; 0: none")
+    share: float = Field(
+        0.25, ge=0, le=1, description="share of painted ones among the positives of a batch, at "
+        "first; without real positives the shares of painted and synthetic ones are in proportion",
+    )  # fmt: skip
+    control_share: float = Field(
+        0.15, ge=0, le=1, description="share of controls among the negatives of a batch, at first: "
+        "the same brush without a lane (no depth, beside the galaxy, an even screen)",
+    )  # fmt: skip
+    hosts: str = Field(
+        "smooth", description="tags that the caption of a training negative must hold all of to be "
+        "painted on; 'smooth' says early type",
+    )  # fmt: skip
+    reddest: float = Field(
+        0.6, gt=0, le=1, description="share of these hosts, the reddest, that is painted on: early "
+        "types are red",
+    )  # fmt: skip
+    axis_ratio: float = Field(
+        0.35, ge=0, le=1, description="least axis ratio of a host; flatter ones may be discs from "
+        "their side",
+    )  # fmt: skip
+    contrast: float = Field(
+        3.0, ge=0, description="least contrast of a lane over noise and eye (about 5 is seen by "
+        "everybody); a lane that nobody sees is no positive",
+    )  # fmt: skip
+    kinds: dict[str, float] = Field(
+        {"settled": 3.0, "lens": 2.0, "any": 2.0, "polar": 1.0, "ring": 1.0, "patches": 1.0},
+        description=f"kinds of lanes and how often each is drawn: {', '.join(lanes.KINDS)}",
+    )
+    seeing: Literal["measured", "drawn"] = Field(
+        "measured", description="how soft a lane is: measured reads the seeing off the grain of "
+        "each picture's noise (SDSS), drawn draws it from that of galaxies of 4 to 15 arcsec",
+    )  # fmt: skip
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_exist(cls, kinds):
+        return _said(lanes.check_kinds, kinds)
+
+
+class ArtefactConfig(BaseModel):
+    """Negatives that are spoilt on purpose by what is taken for a lane and is none."""
+
+    model_config = _SETTINGS
+
+    count: int = Field(0, ge=0, description="training negatives with an artefact; 0: none")
+    share: float = Field(
+        0.15, ge=0, le=1, description="share of them among the negatives of a batch, always"
+    )
+    positive_share: float = Field(
+        0.15, ge=0, le=1, description="share of the painted positives that get an artefact as "
+        "well, so that a neighbour is no proof of innocence",
+    )  # fmt: skip
+    kinds: dict[str, float] = Field(
+        {"gap": 2.0, "trail": 1.0, "neighbour": 1.0, "pair": 2.0},
+        description=f"kinds of artefacts and how often each is drawn: {', '.join(artefacts.KINDS)}",
+    )
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_exist(cls, kinds):
+        return _said(artefacts.check_kinds, kinds)
+
+
+class HardNegativesConfig(BaseModel):
+    """Rounds in which the training negatives are scored, and those high up drawn more often."""
+
+    model_config = _SETTINGS
+
+    rounds: int = Field(0, ge=0, description="times that all are scored, evenly over the steps")
+    share: float = Field(
+        0.3, ge=0, le=0.5, description="share of hard ones among the real negatives of a batch "
+        "after the first round; at most half, since some of them are unlisted quarry",
+    )  # fmt: skip
+    fraction: float = Field(
+        0.02, gt=0, le=0.5, description="fraction of the real training negatives called hard"
+    )
+    leave_out: float = Field(
+        0.002, ge=0, lt=0.5, description="fraction above these that is not called hard: of the "
+        "order of the prevalence, since the most quarry-like may be just that",
+    )  # fmt: skip
+
+
+def _said(check, kinds):
+    """What a check refuses, in the way that pydantic gathers it."""
+    try:
+        check(kinds)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    return kinds
+
+
 class DetectorConfig(BaseModel):
     """Every setting of one detector; travels inside its checkpoint."""
 
@@ -39,7 +139,10 @@ class DetectorConfig(BaseModel):
         description="fine leaves out the first pooling, so that thin lanes survive; costs 4 ×",
     )
     pretrained: Literal[False] | str = Field(
-        False, description="false, or the path of a safetensors file with weights to start from"
+        False,
+        description="false, the path of a safetensors file with weights to start from, or "
+        "'hf-hub:OWNER/NAME' for those of a model hub, for example "
+        "'hf-hub:timm/resnet10t.c3_in1k'",
     )
     size: int = Field(64, ge=16, description="side of the square input, in pixels")
     steps: int = Field(400, ge=1, description="optimiser steps")
@@ -48,6 +151,20 @@ class DetectorConfig(BaseModel):
     weight_decay: float = Field(0.02, ge=0, description="AdamW's decoupled weight decay")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights per step")
     label_smoothing: float = Field(0.02, ge=0, lt=0.5, description="targets are this and 1 - this")
+    loss: Literal["bce", "focal", "class_balanced"] = Field(
+        "bce",
+        description="bce: cross-entropy; focal: easy images count less (Lin et al. 2017); "
+        "class_balanced: cross-entropy over the effective number of each class (Cui et al. 2019)",
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="focal loss: how much less; 0: not at all")
+    focal_alpha: float = Field(
+        0.25, gt=0, lt=1, description="focal loss: weight of the positives; that of the others is "
+        "1 - this",
+    )  # fmt: skip
+    balanced_beta: float = Field(
+        0.999, ge=0, lt=1, description="class_balanced: n examples count as (1 - βⁿ) / (1 - β); 0: "
+        "no balance, near 1: by the inverse of the number",
+    )  # fmt: skip
     positive_fraction: float = Field(
         0.3, gt=0, lt=1, description="share of positives in a batch; in the sky they are rare"
     )
@@ -68,8 +185,8 @@ class DetectorConfig(BaseModel):
         0.7,
         gt=0,
         le=1,
-        description="fraction of the steps over which the shares of synthetic ones fall to "
-        "nothing, so that real ones have the last word; without real positives they stay",
+        description="fraction of the steps over which the shares of synthetic and painted ones "
+        "fall to nothing, so that real ones have the last word; without real positives they stay",
     )
     tag_weight: float = Field(
         0.3,
@@ -85,7 +202,17 @@ class DetectorConfig(BaseModel):
     max_negatives: int = Field(
         100_000, ge=1, description="real negatives to hold in memory; a random choice beyond it"
     )
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = Field(AugmentConfig(), description="variation of training images")
+    painted: PaintedConfig = Field(PaintedConfig(), description="dust lanes on real galaxies")
+    artefacts: ArtefactConfig = Field(ArtefactConfig(), description="negatives spoilt on purpose")
+    hard_negatives: HardNegativesConfig = Field(
+        HardNegativesConfig(), description="rounds in which the most quarry-like are found"
+    )
+    calibration: Literal["platt", "temperature", "isotonic"] = Field(
+        "platt",
+        description="from score to probability: platt fits slope and shift, temperature the slope "
+        "alone, isotonic any rising curve (wants some fifty positives)",
+    )
     target_purity: float = Field(
         0.5, gt=0, lt=1, description="expected purity of the candidates at natural prevalence"
     )
@@ -100,3 +227,17 @@ class DetectorConfig(BaseModel):
         4, description="turned and mirrored views over which a score is averaged; each is a pass"
     )
     seed: int = Field(1, ge=0, description="everything random follows from it")
+
+    @model_validator(mode="after")
+    def _shares_leave_room_for_real_ones(self):
+        painted = self.painted if self.painted.count else PaintedConfig(share=0, control_share=0)
+        artefact_share = self.artefacts.share if self.artefacts.count else 0.0
+        positives = self.synthetic_share + painted.share
+        negatives = self.synthetic_negative_share + painted.control_share + artefact_share
+        if positives > 1 or negatives >= 1:
+            raise ValueError(
+                "the shares of made images are too large: synthetic_share + painted.share is "
+                f"{positives:g} and may be 1; synthetic_negative_share + painted.control_share + "
+                f"artefacts.share is {negatives:g} and has to be below 1"
+            )
+        return self

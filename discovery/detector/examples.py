@@ -10,11 +10,16 @@ from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 
+REAL, DREAMT, PAINTED, ARTEFACT = SOURCES = ("real", "dreamt", "painted", "artefact")
+
 
 @dataclass(frozen=True)
 class Examples:
-    """`pixels` uint8 (N, S, S, 3), `labels` int8 (N,) 1 for the quarry, `synthetic` bool (N,).
+    """`pixels` uint8 (N, S, S, 3), `labels` int8 (N,) 1 for the quarry, `source` str (N,).
 
+    `source` is REAL for a cutout as delivered, DREAMT for one that a generator drew, PAINTED for a
+    real galaxy through the brush that paints lanes (label 0: without a lane), ARTEFACT for a real
+    galaxy that was spoilt on purpose.
     `tags` float32 (N, T) has a column per tag: 1 where the caption holds it, 0 where it does not,
     NaN where there is no caption or its survey never says the tag. `sampled` bool (N,) is true for
     what is part of a sample of the sky.
@@ -22,24 +27,30 @@ class Examples:
 
     pixels: np.ndarray
     labels: np.ndarray
-    synthetic: np.ndarray
+    source: np.ndarray
     tags: pd.DataFrame
     sampled: np.ndarray
 
     def __post_init__(self):
         if len({len(vars(self)[field.name]) for field in fields(self)}) > 1:
-            raise ValueError("pixels, labels, synthetic, tags and sampled must be of one length")
+            raise ValueError("pixels, labels, source, tags and sampled must be of one length")
 
-    def where(self, label: int, synthetic: bool) -> np.ndarray:
+    @property
+    def real(self) -> np.ndarray:
+        """Which ones are cutouts as delivered, bool (N,)."""
+        return self.source == REAL
+
+    def where(self, label: int, source: str) -> np.ndarray:
         """Row numbers of one kind."""
-        return np.flatnonzero((self.labels == label) & (self.synthetic == synthetic))
+        return np.flatnonzero((self.labels == label) & (self.source == source))
 
     def digest(self) -> str:
         """SHA-256 of everything, in this order."""
         sha = hashlib.sha256()
         tags = self.tags.to_numpy(np.float32)
-        flags = (self.synthetic.astype(bool), self.sampled.astype(bool))
-        for part in (self.pixels, self.labels.astype(np.int8), *flags, tags):
+        source = np.array([SOURCES.index(s) for s in self.source], np.int8)
+        sampled = self.sampled.astype(bool)
+        for part in (self.pixels, self.labels.astype(np.int8), source, sampled, tags):
             sha.update(np.ascontiguousarray(part))
         return sha.hexdigest()
 
@@ -88,7 +99,7 @@ def real_examples(
     rows = pd.concat(parts, ignore_index=True)
     tags = tag_targets(rows["caption"], rows["survey"])
     labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
-    return Examples(np.concatenate(pixels), labels, np.zeros(len(rows), bool), tags, sampled)
+    return Examples(np.concatenate(pixels), labels, np.full(len(rows), REAL), tags, sampled)
 
 
 def holds(captions: pd.Series, tags: str) -> np.ndarray:
@@ -141,8 +152,7 @@ def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, 
         BadInput: the store has no column `label`.
     """
     if store is None:
-        nothing = _synthetic(np.zeros((0, size, size, 3), np.uint8), np.zeros(0, np.int8))
-        return nothing, nothing
+        return nothing(size), nothing(size)
     if "label" not in store.columns:
         raise BadInput(
             f"the synthetic cutouts have no column 'label' (they have {', '.join(store.columns)}); "
@@ -154,13 +164,21 @@ def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, 
     pixels = load_pixels(store, rows.object_id.tolist(), size)
     held_out = np.zeros(len(rows), bool)
     held_out[np.flatnonzero(labels == 1)[::HELD_OUT_EVERY]] = True
-    return tuple(_synthetic(pixels[part], labels[part]) for part in (~held_out, held_out))
+    return tuple(made(pixels[part], labels[part], DREAMT) for part in (~held_out, held_out))
 
 
-def _synthetic(pixels, labels):
-    # A prompt says what was asked for, not what is to be seen: no tags.
-    tags, yes = pd.DataFrame(index=range(len(labels))), np.ones(len(labels), bool)
-    return Examples(pixels, labels, yes, tags, ~yes)
+def made(pixels: np.ndarray, labels: np.ndarray, source: str) -> Examples:
+    """Images of one source that are no part of a sample of the sky.
+
+    What was asked for or done to them says not what is to be seen: they have no tags.
+    """
+    tags, no = pd.DataFrame(index=range(len(labels))), np.zeros(len(labels), bool)
+    return Examples(pixels, np.asarray(labels, np.int8), np.full(len(labels), source), tags, no)
+
+
+def nothing(size: int) -> Examples:
+    """No images at all."""
+    return made(np.zeros((0, size, size, 3), np.uint8), np.zeros(0, np.int8), DREAMT)
 
 
 def join(first: Examples, second: Examples) -> Examples:
@@ -168,7 +186,7 @@ def join(first: Examples, second: Examples) -> Examples:
     return Examples(
         np.concatenate((first.pixels, second.pixels)),
         np.concatenate((first.labels, second.labels)).astype(np.int8),
-        np.concatenate((first.synthetic, second.synthetic)).astype(bool),
+        np.concatenate((first.source, second.source)),
         pd.concat((first.tags, second.tags), ignore_index=True),
         np.concatenate((first.sampled, second.sampled)).astype(bool),
     )

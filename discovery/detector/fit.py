@@ -16,7 +16,9 @@ from torch import nn
 
 from discovery.detector.augment import augment
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import Examples
+from discovery.detector.examples import ARTEFACT, DREAMT, PAINTED, REAL, Examples
+from discovery.detector.hard import hardest, how_many, rounds_at
+from discovery.detector.losses import Loss, loss_of
 from discovery.detector.network import build_network, logits_and_embeddings, to_input
 from discovery.detector.resume import State
 from discovery.progress import track
@@ -36,13 +38,17 @@ def train_network(
     """One network of the ensemble, ready to score: the averaged weights of all its steps."""
     learner, average, optimizer = _fresh(train, config, member, device)
     first = state.restore(learner, average, optimizer)
-    saved = time.monotonic()
+    loss, saved = loss_of(config, train.labels), time.monotonic()
     for step in track(range(first, config.steps), "train", unit="images", each=config.batch):
-        plan = batch_plan(train, config, step)
+        if step in rounds_at(config):
+            rows = hardest(average, train, config.hard_negatives, statistics, device)
+            learner.hard.copy_(torch.from_numpy(rows))
+        plan = batch_plan(train, config, step, learner.hard_rows())
         batch = draw_batch(train, plan, config, (config.seed, member, step))
         pixels, *targets = (part.to(device) for part in batch)
         _set_rate(optimizer, config, step)
-        _descend(learner, optimizer, to_input(pixels, *statistics, device), *targets, config)
+        images = to_input(pixels, *statistics, device)
+        _descend(learner, optimizer, loss, images, *targets, config.tag_weight)
         _move_average(average, learner.network, config.ema, step)
         if time.monotonic() - saved > SECONDS_BETWEEN_STATES or step == config.steps - 1:
             state.save(learner, average, optimizer, step + 1)
@@ -58,10 +64,19 @@ class Learner(nn.Module):
     every galaxy does (Walmsley et al. 2022, MNRAS 513, 1581).
     """
 
-    def __init__(self, network: nn.Module, tags: int):
+    def __init__(self, network: nn.Module, tags: int, hard: int = 0):
         super().__init__()
         self.network = network
         self.tags = nn.Linear(network.head_hidden_size, tags) if tags else None
+        # Row numbers of the hard negatives, here so that they are saved with the weights that
+        # found them.
+        self.register_buffer("hard", torch.full((hard,), -1) if hard else None)
+
+    def hard_rows(self) -> np.ndarray:
+        """Row numbers of the hard negatives, int64; none before the first round."""
+        if self.hard is None or self.hard[0] < 0:
+            return np.zeros(0, np.int64)
+        return self.hard.cpu().numpy()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits float32 (B,) of the quarry and (B, T) of the tags; None where there are none."""
@@ -73,7 +88,8 @@ def _fresh(train, config, member, device):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed * 1000 + member)
         network = build_network(config.network, config.stem, config.pretrained)
-        learner = Learner(network, train.tags.shape[1] if config.tag_weight else 0)
+        tags = train.tags.shape[1] if config.tag_weight else 0
+        learner = Learner(network, tags, how_many(train, config.hard_negatives))
     learner = learner.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(learner.network).requires_grad_(False)
     groups = param_groups_weight_decay(learner, config.weight_decay)
@@ -81,31 +97,45 @@ def _fresh(train, config, member, device):
 
 
 def batch_plan(
-    train: Examples, config: DetectorConfig, step: int
+    train: Examples, config: DetectorConfig, step: int, hard: np.ndarray = ()
 ) -> list[tuple[np.ndarray, int, int]]:
     """What a batch is made of: (rows to draw from, how many, label).
 
-    The shares of synthetic ones fall linearly, as long as there is a real positive. Where one
-    kind is missing, the other takes its place.
+    The shares of dreamt and painted ones fall linearly, as long as there is a real positive; that
+    of artefacts stays. Where one kind is missing, the others take its place. `hard` are rows of
+    real negatives to draw more often.
     """
     positives = max(1, round(config.batch * config.positive_fraction))
-    left = _left_of_synthetic(train, config, step)
-    plan = []
-    for label, count, share in (
-        (1, positives, config.synthetic_share),
-        (0, config.batch - positives, config.synthetic_negative_share),
-    ):
-        real, dreamt = train.where(label, False), train.where(label, True)
-        of_dreamt = (
-            round(count * share * left) if len(real) and len(dreamt) else count * bool(len(dreamt))
-        )
-        plan += [(real, count - of_dreamt, label), (dreamt, of_dreamt, label)]
+    left = _left_of_made(train, config, step)
+    shares = {DREAMT: config.synthetic_share * left, PAINTED: config.painted.share * left}
+    plan = _split(train, 1, positives, shares)
+    shares = {
+        DREAMT: config.synthetic_negative_share * left,
+        PAINTED: config.painted.control_share * left,
+        ARTEFACT: config.artefacts.share,
+    }
+    (negatives, count, _), *others = _split(train, 0, config.batch - positives, shares)
+    of_hard = round(count * config.hard_negatives.share) if len(hard) else 0
+    plan += [(negatives, count - of_hard, 0), *others, (hard, of_hard, 0)]
     return [part for part in plan if part[1]]
 
 
-def _left_of_synthetic(train, config, step):
-    # Dreamt positives beside real negatives alone would teach the brush and not the lane.
-    if not len(train.where(1, synthetic=False)):
+def _split(train, label, count, shares):
+    """`count` images of one label: the real ones first, then each made kind by its share."""
+    rows = {source: train.where(label, source) for source in (REAL, *shares)}
+    shares = {source: share for source, share in shares.items() if len(rows[source])}
+    whole = 1.0 if len(rows[REAL]) else sum(shares.values()) or 1.0
+    counts = {source: round(count * share / whole) for source, share in shares.items()}
+    over = count - sum(counts.values())
+    # what rounding left over, or took too much, where real ones cannot even it out
+    evens_out = REAL if len(rows[REAL]) and over >= 0 else max(counts, key=counts.get)
+    counts[evens_out] = counts.get(evens_out, 0) + over
+    return [(rows[source], counts.get(source, 0), label) for source in (REAL, *shares)]
+
+
+def _left_of_made(train, config, step):
+    # Made positives beside real negatives alone would teach the brush and not the lane.
+    if not len(train.where(1, REAL)):
         return 1.0
     return max(0.0, 1 - step / (config.steps * config.synthetic_until))
 
@@ -132,13 +162,13 @@ def _set_rate(optimizer, config, step):
         group["lr"] = config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _descend(learner, optimizer, images, targets, tags, config):
+def _descend(learner, optimizer, loss: Loss, images, targets, tags, tag_weight):
     optimizer.zero_grad()
     logits, named = learner(images)
-    loss = F.binary_cross_entropy_with_logits(logits, targets)
+    total = loss(logits, targets)
     if named is not None:
-        loss = loss + config.tag_weight * tag_loss(named, tags)
-    loss.backward()
+        total = total + tag_weight * tag_loss(named, tags)
+    total.backward()
     optimizer.step()
 
 
@@ -172,7 +202,7 @@ def settle_batch_norm(network, train, config, statistics, device):
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
     rng = np.random.default_rng((config.seed, config.steps))
-    real = rng.permutation(train.where(0, synthetic=False))[: SETTLE_BATCHES * SETTLE_BATCH]
+    real = rng.permutation(train.where(0, REAL))[: SETTLE_BATCHES * SETTLE_BATCH]
     network.train()
     for start in range(0, len(real) if norms else 0, SETTLE_BATCH):
         pixels = torch.from_numpy(train.pixels[real[start : start + SETTLE_BATCH]])

@@ -1,24 +1,35 @@
 """The network: any of timm's, with one output."""
 
 import difflib
+import re
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from discovery.devices import has_bf16
 from discovery.errors import BadInput
 
+_HUB = re.compile(r"hf-hub:(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?")
+_HUB_FILE = "model.safetensors"  # a hub's other formats are pickles
+
 
 def build_network(name: str, stem: str = "standard", pretrained: str | bool = False) -> nn.Module:
     """A timm network with one logit.
 
+    Args:
+        pretrained: a safetensors file, or 'hf-hub:OWNER/NAME' (with '@REVISION' if wanted) of a
+            model hub, of which model.safetensors alone is downloaded, once.
+
     Raises:
-        BadInput: timm does not know the name, the network has no pooling to leave out, or the
-            file of weights does not belong to it.
+        BadInput: timm does not know the name, the network has no pooling to leave out, the weights
+            cannot be had or do not belong to it.
     """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=5) or ["resnet18"]
@@ -40,11 +51,47 @@ def _leave_out_pooling(network, name):
     network.maxpool = nn.Identity()
 
 
-def _load_pretrained(network, name, path):
-    if not Path(path).is_file():
-        raise BadInput(f"{path} does not exist; pretrained is false or a safetensors file.")
+def weights_file(pretrained: str) -> Path:
+    """The safetensors file that `pretrained` names, downloaded where it is on a hub.
+
+    Raises:
+        BadInput: there is no such file, or the hub cannot be reached or has no safetensors.
+    """
+    hub = _HUB.fullmatch(pretrained)
+    if hub:
+        return _from_hub(pretrained, hub["name"], hub["revision"])
+    if not Path(pretrained).is_file():
+        raise BadInput(
+            f"{pretrained} does not exist; pretrained is false, a safetensors file, or "
+            "'hf-hub:OWNER/NAME' of a model hub."
+        )
+    return Path(pretrained)
+
+
+def _from_hub(pretrained, name, revision):
+    try:
+        return Path(hf_hub_download(name, _HUB_FILE, revision=revision))
+    except LocalEntryNotFoundError:
+        raise BadInput(
+            f"{pretrained} is not on this machine and the hub cannot be reached. Connect to the "
+            f"network, or get {_HUB_FILE} elsewhere and give its path as pretrained."
+        ) from None
+    except EntryNotFoundError:
+        raise BadInput(
+            f"{pretrained} has no {_HUB_FILE}, and pickled weights, which can run any code, are "
+            "not opened. Name a repository with safetensors."
+        ) from None
+    except HfHubHTTPError as error:
+        raise BadInput(
+            f"{pretrained} cannot be had from the hub ({error.response.status_code}): is the name "
+            "right, for example hf-hub:timm/resnet10t.c3_in1k, and is it open to all?"
+        ) from None
+
+
+def _load_pretrained(network, name, pretrained):
+    path = weights_file(pretrained)
     head = tuple(f"{part}." for part in _classifier_names(network))
-    weights = {key: value for key, value in load_file(path).items() if not key.startswith(head)}
+    weights = {k: v for k, v in _read_weights(path).items() if not k.startswith(head)}
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -55,6 +102,13 @@ def _load_pretrained(network, name, path):
             f"the weights in {path} are not those of a {name}: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}. Name the network they were made with."
         )
+
+
+def _read_weights(path):
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise BadInput(f"{path} is not a safetensors file ({error}).") from None
 
 
 def _classifier_names(network):

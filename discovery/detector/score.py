@@ -57,7 +57,9 @@ def score_shard(detector: Detector, shard_path: Path, out_path: Path) -> Path:
     """Score the rows of one shard into one file, in their order.
 
     Columns: object_id string; status 'ok' or 'unreadable: <reason>'; score float32 (logit);
-    probability float32; embedding list<float16>[D]. The last three are null where unreadable.
+    score_spread float32, its σ among the members of the ensemble, null where there is one alone;
+    probability float32 and its 95 % interval probability_low, probability_high; embedding
+    list<float16>[D]. All but the first two are null where unreadable.
     """
     rows = pq.read_table(shard_path, columns=["object_id", "image", "crop"])
     with ThreadPoolExecutor(DECODERS) as threads:
@@ -102,21 +104,32 @@ def _gathered(pending, size):
 
 
 def _forward(detector, pixels, statuses):
-    scores, embeddings = detector.forward(pixels)
-    return statuses, scores[: len(statuses)], embeddings[: len(statuses)]
+    seen, count = detector.look(pixels), len(statuses)
+    return statuses, seen.scores[:count], seen.spread[:count], seen.embeddings[:count]
 
 
 def _table(object_ids, results, detector):
     statuses = [status for batch in results for status in batch[0]]
     width = detector.networks[0].head_hidden_size
     scores = np.concatenate([np.zeros(0, np.float32)] + [r[1] for r in results])
-    embeddings = np.concatenate([np.zeros((0, width), np.float16)] + [r[2] for r in results])
+    spread = np.concatenate([np.zeros(0, np.float32)] + [r[2] for r in results])
+    embeddings = np.concatenate([np.zeros((0, width), np.float16)] + [r[3] for r in results])
     unreadable = np.array([status != "ok" for status in statuses], bool)
+    low, high = detector.interval(scores, spread)
+    numbers = {
+        "score": scores,
+        "score_spread": spread,
+        "probability": detector.probability(scores),
+        "probability_low": low,
+        "probability_high": high,
+    }
     fields = {
         "object_id": object_ids.combine_chunks(),
         "status": pa.array(statuses, pa.string()),
-        "score": pa.array(scores, pa.float32(), mask=unreadable),
-        "probability": pa.array(detector.probability(scores), pa.float32(), mask=unreadable),
+        **{
+            name: pa.array(values, pa.float32(), mask=unreadable | np.isnan(values))
+            for name, values in numbers.items()
+        },
         "embedding": pa.FixedSizeListArray.from_arrays(
             pa.array(embeddings.ravel()), width, mask=pa.array(unreadable)
         ),

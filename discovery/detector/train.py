@@ -1,4 +1,4 @@
-"""Train a detector on real and synthetic cutouts, calibrate it, freeze its threshold."""
+"""Train a detector on real, synthetic and painted cutouts, calibrate it, freeze its threshold."""
 
 from pathlib import Path
 
@@ -7,12 +7,28 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from discovery.cutouts import CutoutStore
-from discovery.detector.calibrate import fit_calibration, freeze_threshold
+from discovery.detector.calibrate import SYNTHETIC_WORTH, fit_calibration, freeze_threshold
 from discovery.detector.checkpoint import Detector, save_detector
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import Examples, join, real_examples, synthetic_examples
+from discovery.detector.examples import (
+    ARTEFACT,
+    DREAMT,
+    PAINTED,
+    REAL,
+    Examples,
+    join,
+    real_examples,
+    synthetic_examples,
+)
 from discovery.detector.fit import train_network
 from discovery.detector.network import pixel_statistics
+from discovery.detector.painted import artefact_examples, painted_examples
+from discovery.detector.reliability import (
+    calibration_band,
+    calibration_error,
+    cross_fitted,
+    reliability,
+)
 from discovery.detector.resume import State
 from discovery.devices import pick_device
 from discovery.errors import BadInput
@@ -31,21 +47,28 @@ def run(
     out: Path,
     device: str = "auto",
 ) -> Path:
-    """Train on the 'train' rows of `stores` and on `synthetic`, calibrate on 'validation'.
+    """Train on the 'train' rows of `stores`, on `synthetic` and on what is painted on those rows,
+    calibrate on 'validation'.
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
     the config's `not_negative`. With `synthetic` None the detector
-    is trained on real cutouts only. The card's `field` says what those cutouts show.
+    sees no synthetic cutout; what it sees of painted ones the config says. The card's `field` says
+    what those cutouts show.
     """
     real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed,
                          config.not_negative)  # fmt: skip
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
     )
-    dreamt, held_out = synthetic_examples(synthetic, config.size)
-    train, validation, field = join(real, dreamt), join(checked, held_out), field_of_view(stores)
-    return train_detector(train, validation, config, out, device, field)
+    train, validation = real, checked
+    for taught, held_out in (
+        synthetic_examples(synthetic, config.size),
+        painted_examples(real, config),
+    ):
+        train, validation = join(train, taught), join(validation, held_out)
+    train = join(train, artefact_examples(real, config))
+    return train_detector(train, validation, config, out, device, field_of_view(stores))
 
 
 def field_of_view(stores: list[CutoutStore]) -> dict:
@@ -71,16 +94,16 @@ def train_detector(
 ) -> Path:
     """Train, calibrate, freeze the threshold, and write the folder `out`.
 
-    The synthetic rows of `validation` are positives that were held out of `train`; they lend the
-    threshold their shape where listed positives are few. `field` (see `field_of_view`) is noted
-    on the card. Returns `out`.
+    The dreamt and painted rows of `validation` are positives that were held out of `train`; they
+    lend the threshold their shape where listed positives are few, and count as no real one.
+    `field` (see `field_of_view`) is noted on the card. Returns `out`.
 
     Raises:
         BadInput: there is no positive, or no real negative, to train or to calibrate on.
     """
     _check(train)
     where = pick_device(device)
-    mean, std = pixel_statistics(train.pixels[~train.synthetic.astype(bool)])
+    mean, std = pixel_statistics(train.pixels[train.real])
     trained_on = digest(
         {"train": train.digest(), "validation": validation.digest(), "config": config.model_dump()}
     )
@@ -106,9 +129,10 @@ def _check(train):
         raise BadInput(
             "there is no positive to train on: no listed object with in_training among the "
             "training cutouts, and no synthetic cutout with label 1. Give some in the survey's "
-            "list of known objects, or make some with 'discovery synthesize'."
+            "list of known objects, make some with 'discovery synthesize', or have some painted: "
+            "count under [detector.painted]."
         )
-    if not len(train.where(0, synthetic=False)):
+    if not len(train.where(0, REAL)):
         raise BadInput(
             "there is no real negative to train on; the training split needs cutouts that are "
             "not in the list of known objects and whose captions not_negative does not leave out."
@@ -116,11 +140,12 @@ def _check(train):
 
 
 def _counts(train):
-    return {
-        f"{kind}_{what}": len(train.where(label, synthetic))
-        for kind, synthetic in (("real", False), ("synthetic", True))
+    of_each = {
+        f"{name}_{what}": len(train.where(label, source))
+        for name, source in (("real", REAL), ("synthetic", DREAMT), ("painted", PAINTED))
         for what, label in (("positives", 1), ("negatives", 0))
     }
+    return of_each | {"artefact_negatives": len(train.where(0, ARTEFACT))}
 
 
 def describe(config: DetectorConfig, mean: list, std: list, trained_on: str) -> dict:
@@ -142,15 +167,16 @@ def describe(config: DetectorConfig, mean: list, std: list, trained_on: str) -> 
 def calibrate(detector: Detector, validation: Examples, config: DetectorConfig) -> dict:
     """Score the validation cutouts; the rest of the card."""
     scores = score_pixels(detector, validation.pixels)
-    real = ~validation.synthetic.astype(bool)
-    labels, dreamt = validation.labels[real], scores[~real & (validation.labels == 1)]
-    sampled, prevalence = validation.sampled[real], config.prevalence
-    calibration = fit_calibration(
-        scores[real], labels, prevalence, config.positive_fraction, dreamt, sampled
-    )
-    cut = freeze_threshold(scores[real], labels, prevalence, config.target_purity, dreamt, sampled)
+    real, prevalence = validation.real, config.prevalence
+    made = scores[~real & (validation.labels == 1)]
+    labels, sampled = validation.labels[real], validation.sampled[real]
+    fit = _fitting(scores[real], labels, made, sampled, config)
+    calibration = fit(None)
+    cut = freeze_threshold(scores[real], labels, prevalence, config.target_purity, made, sampled,
+                           _made_by(validation))  # fmt: skip
     return {
         "calibration": vars(calibration),
+        "calibration_band": vars(calibration_band(fit, scores[real], made, config.seed)),
         # as float32, like the probabilities that it is compared with
         "threshold": float(calibration.probability(np.float32(cut.score))),
         "threshold_score": cut.score,
@@ -159,13 +185,43 @@ def calibrate(detector: Detector, validation: Examples, config: DetectorConfig) 
             "cutouts": int(sampled.sum()),
             "positives": int((labels == 1).sum()),
             "positives_from_elsewhere": int((~sampled).sum()),
-            "synthetic_positives": len(dreamt),
+            "synthetic_positives": len(validation.where(1, DREAMT)),
+            "painted_positives": len(validation.where(1, PAINTED)),
             "candidates": int((scores[real][sampled] >= cut.score).sum()),
             "expected_purity": cut.expected_purity,
             "expected_completeness": cut.expected_completeness,
             "target_purity_reached": cut.reached,
             **_ranking(scores[real][sampled], labels[sampled]),
+            **_reliability(fit, scores[real], labels, made, sampled, config),
         },
+    }
+
+
+def _fitting(scores, labels, made, sampled, config):
+    """`fit_calibration` of these very cutouts, with factors on their weights or without."""
+
+    def fit(weights):
+        return fit_calibration(scores, labels, config.prevalence, config.positive_fraction, made,
+                               sampled, config.calibration, weights)  # fmt: skip
+
+    return fit
+
+
+def _made_by(validation):
+    names = {DREAMT: "synthetic", PAINTED: "painted"}
+    held_out = [name for source, name in names.items() if len(validation.where(1, source))]
+    return " and ".join(held_out) or "synthetic"
+
+
+def _reliability(fit, scores, labels, made, sampled, config):
+    if not len(made) and not (labels == 1).any():
+        return {"expected_calibration_error": None, "reliability": []}
+    found, of_made = cross_fitted(fit, scores, made, config.seed)
+    bins = reliability(found, labels, of_made, config.prevalence,
+                       SYNTHETIC_WORTH if len(made) else 0.0, sampled)  # fmt: skip
+    return {
+        "expected_calibration_error": calibration_error(bins),
+        "reliability": [vars(one) for one in bins],
     }
 
 

@@ -23,6 +23,14 @@ CORE = 0.1  # of the half-light radius; the light of a spheroid has no cusp alon
 DETECTED_SIGMA = 3.0
 FAINTEST_OF_PEAK = 0.02  # isophotes below this share of the peak run into the neighbours
 WEBER_FRACTION = 0.02  # the eye does not see a dip of less
+SKY_BEYOND = 3.0  # half-light radii; what is left of the galaxy there is fainter than the noise
+LONGEST_LAG = 12  # px
+TREND_OF_SIDE = 1 / 12  # what changes over more than this share of the side is light, not noise
+# σ of the seeing over the lag at which the noise's autocorrelation falls to one half. SDSS images
+# have a native px of 0.396 arcsec and a seeing of 1.3 arcsec (FWHM), so σ is 1.4 native px; on JPEG
+# of known scale resampled to 64, 96 and 128 px that lag is 1.65 native px.
+SEEING_OF_GRAIN = 0.85
+SHARPEST_PX, SOFTEST_OF_SIDE = 0.6, 1 / 20  # limits of a seeing that is read off the grain
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class Host:
         half_light: half-light radius along the major axis (px).
         sky: light of the empty sky, mean of the channels, in the units of the stretch.
         noise: σ of that light.
+        grain: lag (px) at which the autocorrelation of the fine noise falls to one half.
+        speckle: σ of that fine noise, in which no slope of the sky or of the galaxy counts.
+        colour: 2.5 log10 of red over blue light within the half-light radius (mag).
     """
 
     x0: float
@@ -45,6 +56,9 @@ class Host:
     half_light: float
     sky: float
     noise: float
+    grain: float = 0.5
+    speckle: float = 0.0
+    colour: float = 0.0
 
     def elliptical_radius(self, x, y) -> np.ndarray:
         """Semi-major axis (px) of the isophote through (x, y)."""
@@ -62,18 +76,23 @@ def measure_host(pixels: np.ndarray, stretch: Stretch = SDSS) -> Host:
     Raises:
         BadInput: not such an image, or nothing stands out from the sky in its middle.
     """
-    light = _light(pixels, stretch).mean(axis=0)
-    sky, noise = _sky(light)
-    flux = np.where(_footprint(light - sky), light - sky, 0.0).clip(0)
+    light = light_of(pixels, stretch)
+    grey = light.mean(axis=0)
+    sky, noise = _sky(grey)
+    flux = np.where(footprint(grey - sky), grey - sky, 0.0).clip(0)
     if not flux.any():
         raise BadInput(
             "no galaxy stands out from the sky in the middle of this cutout; a lane can be painted "
             "only on a centred galaxy."
         )
-    x, y = _grid(len(pixels), 1)
+    x, y = grid(len(pixels), 1)
     shape = _moments(flux, x, y)
     host = Host(*shape, half_light=1.0, sky=sky, noise=noise)
-    return replace(host, half_light=_half_light(flux, host.elliptical_radius(x, y)))
+    radius = host.elliptical_radius(x, y)
+    host = replace(host, half_light=_half_light(flux, radius))
+    inner, outer = radius < host.half_light, radius > SKY_BEYOND * host.half_light
+    grain, speckle = _grain(light.mean(axis=0), outer)
+    return replace(host, grain=grain, speckle=speckle, colour=_colour(light, inner, sky))
 
 
 def paint(
@@ -82,6 +101,7 @@ def paint(
     host: Host | None = None,
     seeing_px: float = 1.2,
     stretch: Stretch = SDSS,
+    noise: np.random.Generator | None = None,
 ) -> np.ndarray:
     """`pixels` with a disc of dust in its galaxy, uint8 (S, S, 3).
 
@@ -91,19 +111,46 @@ def paint(
         host: the galaxy, as `measure_host` gives it; measured here if left out.
         seeing_px: σ of the point-spread function (px).
         stretch: how the survey composes its pictures.
+        noise: draws the noise of the sky and the detector, which no dust dims; without it the
+            picture is dimmed as it is, and is smoother in the lane than beside it.
 
     Raises:
         BadInput: not such an image, or no galaxy in its middle.
     """
     host = measure_host(pixels, stretch) if host is None else host
-    light = _light(pixels, stretch)
-    return _show(light * _seen_through(light, dust, host, seeing_px), stretch)
+    light = light_of(pixels, stretch)
+    through = _seen_through(light, dust, host, seeing_px)
+    return show(_dimmed(light, through, host, noise), stretch)
 
 
-def redden(pixels: np.ndarray, tau_v: float, stretch: Stretch = SDSS) -> np.ndarray:
-    """`pixels` behind an even screen of optical depth `tau_v`: redder and fainter, no lane."""
-    light = _light(pixels, stretch)
-    return _show(light * np.exp(-tau_v * _ratios())[:, None, None], stretch)
+def redden(
+    pixels: np.ndarray,
+    tau_v: float,
+    stretch: Stretch = SDSS,
+    host: Host | None = None,
+    noise: np.random.Generator | None = None,
+) -> np.ndarray:
+    """`pixels` behind an even screen of optical depth `tau_v`: redder and fainter, no lane.
+
+    With `host` and `noise` the sky and its noise are not dimmed, as in `paint`.
+    """
+    light = light_of(pixels, stretch)
+    through = np.exp(-tau_v * _ratios())[:, None, None]
+    return show(_dimmed(light, through, host, noise), stretch)
+
+
+def _dimmed(light, through, host, noise):
+    """Light that gets through; with `noise` only that of the galaxy is lost, and none of the noise.
+
+    What stands in a pixel of the picture is light and noise at once. The dimmed noise is made up
+    for by new noise of the variance that was lost.
+    """
+    if noise is None:
+        return light * through
+    lost = np.sqrt(1 - np.broadcast_to(through, light.shape) ** 2)
+    # the same in all channels: JPEG keeps little noise of colour
+    added = lost * host.speckle * _grained(noise, light.shape[1:], host.grain)
+    return (host.sky + (light - host.sky) * through + added).astype(np.float32)
 
 
 def draw_dust(rng: np.random.Generator, host: Host) -> DustDisc:
@@ -142,6 +189,15 @@ def draw_seeing(rng: np.random.Generator, side: int) -> float:
     return float(side / 64 * np.exp(rng.uniform(np.log(0.8), np.log(2.4))))
 
 
+def seeing_of(host: Host, side: int) -> float:
+    """σ of the point-spread function (px) of the picture of `side` px that `host` was measured on.
+
+    How far the noise of an image is smeared tells how far it was enlarged, and with the survey's
+    pixel and seeing (SDSS) how wide a point is in it. Between 0.6 px and a twentieth of the side.
+    """
+    return float(np.clip(SEEING_OF_GRAIN * host.grain, SHARPEST_PX, SOFTEST_OF_SIDE * side))
+
+
 def without_depth(dust: DustDisc) -> DustDisc:
     """A control: the same brush without paint."""
     return replace(dust, tau_v=0.0)
@@ -172,7 +228,7 @@ def lane_contrast(
     the isophotes, over the noise of the sky as shown and 2 % of the local brightness.
     """
     before, after = (gaussian_filter(p.mean(axis=-1), seeing_px) for p in (plain, painted))
-    ring = host.elliptical_radius(*_grid(len(plain), 1)).astype(int)
+    ring = host.elliptical_radius(*grid(len(plain), 1)).astype(int)
     dimmed = before - after
     mean = np.bincount(ring.flat, dimmed.flat) / np.maximum(np.bincount(ring.flat), 1)
     noise = np.hypot(_shown_noise(plain, host, seeing_px), WEBER_FRACTION * after)
@@ -193,18 +249,19 @@ def _check(pixels):
         )
 
 
-def _light(pixels, stretch):
-    """(3, S, S) float32."""
+def light_of(pixels: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """Light of a picture, float32 (3, S, S): red, green, blue."""
     _check(pixels)
     return to_light(np.moveaxis(pixels, -1, 0).astype(np.float32) / 255, stretch)
 
 
-def _show(light, stretch):
+def show(light: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """The picture of `light` (3, S, S), uint8 (S, S, 3)."""
     shown = to_picture(light.astype(np.float32), stretch)
     return np.rint(np.moveaxis(shown, 0, -1) * 255).astype(np.uint8)
 
 
-def _grid(side, over):
+def grid(side: int, over: int) -> tuple[np.ndarray, np.ndarray]:
     """x and y (px) from the middle of the picture, at `over` points per px."""
     axis = (np.arange(side * over, dtype=np.float32) + 0.5) / over - side / 2
     return np.meshgrid(axis, axis)
@@ -223,7 +280,45 @@ def _sky(light):
     return sky, float(1.4826 * np.median(np.abs(border - sky)))
 
 
-def _footprint(light):
+def _grain(light, outer):
+    """Lag (px) at which the autocorrelation of the sky's noise falls to one half, and its σ."""
+    fine = light - gaussian_filter(light, len(light) * TREND_OF_SIDE)
+    outer = outer if outer.any() else np.ones(outer.shape, bool)
+    spread = 1.4826 * np.median(np.abs(fine[outer]))
+    quiet = outer & (np.abs(fine) < 4 * spread)  # no star, no neighbour
+    noise = np.where(quiet, fine, 0.0)
+    if not noise.any():
+        return 0.5, 0.0
+    lags = [_autocorrelation(noise, quiet, lag) for lag in range(min(LONGEST_LAG, len(light) // 4))]
+    below = next((lag for lag, value in enumerate(lags) if value < 0.5), len(lags) - 1)
+    part = (0.5 - lags[below]) / max(lags[below - 1] - lags[below], 1e-6)
+    return float(below - np.clip(part, 0, 1)), float(spread)
+
+
+def _autocorrelation(noise, quiet, lag):
+    """Along rows and columns, of the px that are `quiet`, over the variance."""
+    size = len(noise) - lag
+    pairs = ((np.s_[:, :size], np.s_[:, lag:]), (np.s_[:size], np.s_[lag:]))
+    products = sum((noise[a] * noise[b]).sum() for a, b in pairs)
+    count = sum((quiet[a] & quiet[b]).sum() for a, b in pairs)
+    return products / max(count, 1) / (noise[quiet] ** 2).mean()
+
+
+def _grained(rng, shape, grain):
+    """Noise of variance 1 whose autocorrelation falls to one half at a lag of `grain` px."""
+    white = rng.normal(size=shape)
+    # a Gaussian of σ makes the autocorrelation exp(-lag² / 4 σ²), and of white noise σ² 1 / 4πσ²
+    sigma = grain / (2 * np.sqrt(np.log(2)))
+    smooth = gaussian_filter(white, sigma, mode="wrap")
+    return smooth / smooth.std()
+
+
+def _colour(light, inner, sky):
+    red, _, blue = (np.maximum((band - sky)[inner].sum(), 1e-6) for band in light)
+    return float(2.5 * np.log10(red / blue))
+
+
+def footprint(light: np.ndarray) -> np.ndarray:
     """The connected px of the galaxy in the middle that are brighter than noise and neighbours."""
     smooth = gaussian_filter(light, 1.0)
     third = slice(len(light) // 3, -(len(light) // 3))
@@ -270,7 +365,7 @@ def _seen_through(light, dust, host, seeing_px):
 
 def _transmission(dust, host, side):
     """As `dust.transmission`, but red, green, blue and averaged over each px, (3, side, side)."""
-    x, y = _grid(side, OVERSAMPLE)
+    x, y = grid(side, OVERSAMPLE)
     near = may_dim(dust, x, y)
     depth = np.hypot(host.elliptical_radius(x, y), CORE * host.half_light).astype(np.float32)
     fine = np.ones((3, *x.shape), np.float32)

@@ -4,6 +4,8 @@ import pytest
 
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector.examples import (
+    DREAMT,
+    REAL,
     join,
     labels_of,
     real_examples,
@@ -44,7 +46,7 @@ def test_real_examples_take_the_split_and_keep_rows_with_their_pixels(tmp_path):
     got = real_examples([cutouts], known(g0=False, g4=True), "train", SIZE, 100, 1)
     assert got.labels.tolist() == [0, 1]  # g2, g4; g0 is held back
     np.testing.assert_array_equal(got.pixels, pixels[[2, 4]])
-    assert not got.synthetic.any()
+    assert set(got.source) == {REAL}
 
 
 def test_too_many_negatives_are_thinned_and_positives_are_not(tmp_path):
@@ -101,7 +103,7 @@ def test_every_eighth_synthetic_positive_is_held_out(tmp_path):
     np.testing.assert_array_equal(held_out.pixels, pixels[[0, 16]])  # 1st and 9th positive
     assert (train.labels == 1).sum() == 8
     assert (train.labels == 0).sum() == 10
-    assert train.synthetic.all()
+    assert set(train.source) == {DREAMT}
 
 
 def test_synthetic_store_without_label_is_named(tmp_path):

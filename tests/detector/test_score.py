@@ -48,7 +48,8 @@ def test_columns_and_values_are_those_of_one_forward_pass(detector, store, tmp_p
     schema = {field.name: str(field.type) for field in pq.read_schema(file)}
     width = detector.networks[0].head_hidden_size
     assert schema == {
-        "object_id": "string", "status": "string", "score": "float", "probability": "float",
+        "object_id": "string", "status": "string", "score": "float", "score_spread": "float",
+        "probability": "float", "probability_low": "float", "probability_high": "float",
         "embedding": f"fixed_size_list<element: halffloat>[{width}]",
     }  # fmt: skip
     table = pq.read_table(file)

@@ -12,7 +12,7 @@ from discovery.detector import fit
 from discovery.detector import train as verb
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import Examples, join
+from discovery.detector.examples import DREAMT, REAL, Examples, join
 from discovery.detector.fit import batch_plan, draw_batch, tag_loss
 from discovery.detector.network import pixel_statistics, to_input
 from discovery.detector.resume import State
@@ -91,7 +91,7 @@ def test_batches_hold_the_configured_shares():
     )  # fmt: skip
     plan = batch_plan(train, config, 0)
     assert [(count, label) for _, count, label in plan] == [(5, 1), (15, 1), (60, 0), (20, 0)]
-    assert [set(train.synthetic[rows]) for rows, _, _ in plan] == [{False}, {True}] * 2
+    assert [set(train.source[rows]) for rows, _, _ in plan] == [{REAL}, {DREAMT}] * 2
     assert [set(train.labels[rows]) for rows, _, _ in plan] == [{1}, {1}, {0}, {0}]
 
 
@@ -105,19 +105,21 @@ def test_real_cutouts_have_the_last_word():
     def synthetic(step, train=train, config=config):
         plan = batch_plan(train, config, step)
         assert sum(count for _, count, _ in plan) == 100
-        return [count for rows, count, _ in plan if train.synthetic[rows[0]]]
+        return [count for rows, count, _ in plan if train.source[rows[0]] == DREAMT]
 
     assert [synthetic(step) for step in (0, 4, 8, 9)] == [[10, 20], [5, 10], [], []]
     assert synthetic(5, config=config.model_copy(update={"synthetic_until": 1.0})) == [5, 10]
     # without a real positive the dreamt ones stay, beside dreamt negatives
-    dreamt = join(join(examples(20, 0, False, 1), examples(9, 1, True, 2)), examples(9, 0, True, 3))
+    dreamt = join(
+        join(examples(20, 0, REAL, 1), examples(9, 1, DREAMT, 2)), examples(9, 0, DREAMT, 3)
+    )
     assert synthetic(9, train=dreamt) == [20, 20]
 
 
 def test_a_kind_that_is_missing_is_replaced():
-    real_only = join(examples(20, 0, False, 1), examples(3, 1, False, 2))
+    real_only = join(examples(20, 0, REAL, 1), examples(3, 1, REAL, 2))
     assert [(c, label) for _, c, label in batch_plan(real_only, CONFIG, 0)] == [(10, 1), (22, 0)]
-    no_listed = join(examples(20, 0, False, 1), examples(3, 1, True, 2))
+    no_listed = join(examples(20, 0, REAL, 1), examples(3, 1, DREAMT, 2))
     assert [(c, label) for _, c, label in batch_plan(no_listed, CONFIG, 0)] == [(10, 1), (22, 0)]
 
 
@@ -132,13 +134,14 @@ def test_tag_loss_leaves_out_what_is_unknown():
 def test_the_second_task_is_learnt_beside_the_first(monkeypatch, tmp_path):
     barred = np.arange(200) % 2 == 1
     pixels = np.where(barred[:, None, None, None], discs(200, 1, 1), discs(200, 0, 1))
-    tags, no = pd.DataFrame({"bar": barred.astype(np.float32)}), np.zeros(200, bool)
+    tags, real = pd.DataFrame({"bar": barred.astype(np.float32)}), np.full(200, REAL)
     labels = np.repeat([1, 0], [8, 192])  # half of the eight show a bar: they teach nothing of it
     fresh, made = fit._fresh, []
     monkeypatch.setattr(fit, "_fresh", lambda *given: made.append(fresh(*given)) or made[0])
     statistics, cpu = pixel_statistics(pixels), torch.device("cpu")
     state = State(tmp_path / "state", "")
-    fit.train_network(Examples(pixels, labels, no, tags, ~no), CONFIG, 0, statistics, state, cpu)
+    examples = Examples(pixels, labels, real, tags, real == REAL)
+    fit.train_network(examples, CONFIG, 0, statistics, state, cpu)
     unseen = torch.from_numpy(np.concatenate((discs(99, 0, 2), discs(99, 1, 3))))
     with torch.no_grad():
         named = made[0][0].eval()(to_input(unseen, *statistics, cpu))[1][:, 0]
@@ -163,7 +166,7 @@ def test_the_card_counts_the_sample_of_the_sky():
     pixels[:, 0, 0, 0] = np.r_[np.arange(20), 18, 19, 30, 30]
     labels, sampled = np.repeat([0, 1], [20, 4]), np.repeat([True, False], [22, 2])
     none = pd.DataFrame(index=range(24))
-    validation = Examples(pixels, labels, np.zeros(24, bool), none, sampled)
+    validation = Examples(pixels, labels, np.full(24, REAL), none, sampled)
     card = verb.calibrate(Stub(), validation, CONFIG.model_copy(update={"prevalence": 0.2}))
     told = card["validation"]
     assert (told["cutouts"], told["positives"], told["positives_from_elsewhere"]) == (22, 4, 2)
@@ -175,12 +178,12 @@ def test_the_card_counts_the_sample_of_the_sky():
 
 def test_no_positive_is_an_error(tmp_path):
     with pytest.raises(BadInput, match=r"no positive to train on.*'discovery synthesize'"):
-        train_detector(examples(9, 0, False, 1), examples(9, 0, False, 2), CONFIG, tmp_path)
+        train_detector(examples(9, 0, REAL, 1), examples(9, 0, REAL, 2), CONFIG, tmp_path)
 
 
 def test_no_real_negative_is_an_error(tmp_path):
     with pytest.raises(BadInput, match="no real negative to train on"):
-        train_detector(examples(9, 1, True, 1), examples(9, 0, False, 2), CONFIG, tmp_path)
+        train_detector(examples(9, 1, DREAMT, 1), examples(9, 0, REAL, 2), CONFIG, tmp_path)
 
 
 def test_verb_assembles_from_stores(tmp_path):
@@ -209,6 +212,7 @@ def test_verb_assembles_from_stores(tmp_path):
     assert card["trained"] == {
         "real_positives": 5, "real_negatives": 50,
         "synthetic_positives": 14, "synthetic_negatives": 16,
+        "painted_positives": 0, "painted_negatives": 0, "artefact_negatives": 0,
     }  # fmt: skip
     assert (card["validation"]["positives"], card["validation"]["synthetic_positives"]) == (5, 2)
     assert card["field"] == {"crop": {}, "arcsec": None}
@@ -241,5 +245,6 @@ def test_configuration_refuses(wrong):
 
 
 def test_every_setting_says_what_it_is():
-    fields = DetectorConfig.model_fields | type(CONFIG.augment).model_fields
-    assert [n for n, f in fields.items() if not f.description and n != "augment"] == []
+    parts = (CONFIG, CONFIG.augment, CONFIG.painted, CONFIG.artefacts, CONFIG.hard_negatives)
+    fields = [field for part in parts for field in type(part).model_fields.items()]
+    assert [name for name, field in fields if not field.description] == []

@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import Examples, join
+from discovery.detector.examples import DREAMT, REAL, Examples, join
 
 SIZE = 32
 CONFIG = DetectorConfig(
@@ -26,18 +26,19 @@ def discs(count, quarry, seed):
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def examples(count, label, synthetic, seed):
+def examples(count, label, source, seed):
     """Real ones have the tag 'bar' where a bar is."""
-    tags = pd.DataFrame(index=range(count)) if synthetic else pd.DataFrame({"bar": [label] * count})
-    flag = np.full(count, synthetic)
-    return Examples(discs(count, label, seed), np.full(count, label, np.int8), flag, tags, ~flag)
+    real = source == REAL
+    tags = pd.DataFrame({"bar": [label] * count}) if real else pd.DataFrame(index=range(count))
+    labels, sources = np.full(count, label, np.int8), np.full(count, source)
+    return Examples(discs(count, label, seed), labels, sources, tags, np.full(count, real))
 
 
 def train_and_validation():
-    train = join(examples(200, 0, False, 1), examples(4, 1, False, 2))
-    train = join(train, join(examples(40, 1, True, 3), examples(40, 0, True, 4)))
-    validation = join(examples(200, 0, False, 5), examples(6, 1, False, 6))
-    return train, join(validation, examples(20, 1, True, 7))
+    train = join(examples(200, 0, REAL, 1), examples(4, 1, REAL, 2))
+    train = join(train, join(examples(40, 1, DREAMT, 3), examples(40, 0, DREAMT, 4)))
+    validation = join(examples(200, 0, REAL, 5), examples(6, 1, REAL, 6))
+    return train, join(validation, examples(20, 1, DREAMT, 7))
 
 
 def png(pixels):
