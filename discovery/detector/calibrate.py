@@ -284,7 +284,8 @@ def _isotonic(positives, shares, scores, sky):
     weights = np.concatenate((shares, sky))
     x, from_positives, weights = (v[weights > 0] for v in (x, from_positives, weights))
     # p / (1 + p) is at most one half
-    fitted = IsotonicRegression(y_min=0, y_max=0.5).fit_transform(x, from_positives, weights)
+    rising = IsotonicRegression(y_min=0, y_max=0.5).fit(x, from_positives, weights)
+    fitted = rising.predict(x)
     knots = []
     for share in np.unique(fitted[fitted > 0]):
         step = fitted == share

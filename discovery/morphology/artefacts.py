@@ -22,7 +22,7 @@ from discovery.morphology.paint import (
 )
 from discovery.morphology.stretch import SDSS, Stretch
 
-GRAIN_PX = 1.65  # the lag at which the noise's autocorrelation is one half, in px of the survey
+GRAIN_PX = 1.4  # the lag at which the noise's autocorrelation is one half, in px of the survey
 
 
 def gap(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Stretch = SDSS):

@@ -28,8 +28,8 @@ LONGEST_LAG = 12  # px
 TREND_OF_SIDE = 1 / 12  # what changes over more than this share of the side is light, not noise
 # σ of the seeing over the lag at which the noise's autocorrelation falls to one half. SDSS images
 # have a native px of 0.396 arcsec and a seeing of 1.3 arcsec (FWHM), so σ is 1.4 native px; on JPEG
-# of known scale resampled to 64, 96 and 128 px that lag is 1.65 native px.
-SEEING_OF_GRAIN = 0.85
+# of known scale resampled to 64, 96 and 128 px that lag is 1.4 native px.
+SEEING_OF_GRAIN = 1.0
 SHARPEST_PX, SOFTEST_OF_SIDE = 0.6, 1 / 20  # limits of a seeing that is read off the grain
 
 
@@ -91,7 +91,7 @@ def measure_host(pixels: np.ndarray, stretch: Stretch = SDSS) -> Host:
     radius = host.elliptical_radius(x, y)
     host = replace(host, half_light=_half_light(flux, radius))
     inner, outer = radius < host.half_light, radius > SKY_BEYOND * host.half_light
-    grain, speckle = _grain(light.mean(axis=0), outer)
+    grain, speckle = _grain(grey - _mean_of_rings(grey, radius), outer)
     return replace(host, grain=grain, speckle=speckle, colour=_colour(light, inner, sky))
 
 
@@ -228,11 +228,17 @@ def lane_contrast(
     the isophotes, over the noise of the sky as shown and 2 % of the local brightness.
     """
     before, after = (gaussian_filter(p.mean(axis=-1), seeing_px) for p in (plain, painted))
-    ring = host.elliptical_radius(*grid(len(plain), 1)).astype(int)
     dimmed = before - after
-    mean = np.bincount(ring.flat, dimmed.flat) / np.maximum(np.bincount(ring.flat), 1)
+    mean = _mean_of_rings(dimmed, host.elliptical_radius(*grid(len(plain), 1)))
     noise = np.hypot(_shown_noise(plain, host, seeing_px), WEBER_FRACTION * after)
-    return float(((dimmed - mean[ring]) / noise).max())
+    return float(((dimmed - mean) / noise).max())
+
+
+def _mean_of_rings(image, radius):
+    """The mean of `image` along its isophotes, one px wide each, in every px of them."""
+    ring = radius.astype(int)
+    mean = np.bincount(ring.flat, image.flat) / np.maximum(np.bincount(ring.flat), 1)
+    return mean[ring]
 
 
 def _shown_noise(plain, host, seeing_px):
@@ -281,7 +287,10 @@ def _sky(light):
 
 
 def _grain(light, outer):
-    """Lag (px) at which the autocorrelation of the sky's noise falls to one half, and its σ."""
+    """Lag (px) at which the autocorrelation of the sky's noise falls to one half, and its σ.
+
+    `light` is that of the sky, less the mean along the isophotes.
+    """
     fine = light - gaussian_filter(light, len(light) * TREND_OF_SIDE)
     outer = outer if outer.any() else np.ones(outer.shape, bool)
     spread = 1.4826 * np.median(np.abs(fine[outer]))

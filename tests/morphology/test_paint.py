@@ -9,31 +9,13 @@ from scipy.ndimage import gaussian_filter
 from discovery.errors import BadInput
 from discovery.morphology import paint
 from discovery.morphology.dust import DustDisc, band_ratios
-from discovery.morphology.stretch import to_light, to_picture
-
-SIDE = 64
-
-
-def picture(q=0.7, angle=30.0, x0=1.5, y0=-2.0, size=7.0, noise=0.0, seed=1):
-    """An exponential spheroid of half-light radius `size` as delivered, uint8."""
-    x, y = np.meshgrid(*[np.arange(SIDE) - SIDE / 2 + 0.5] * 2)
-    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    along, across = c * (x - x0) + s * (y - y0), c * (y - y0) - s * (x - x0)
-    light = 3.0 * np.exp(-1.678 * np.hypot(along, across / q) / size)
-    colours = np.array([1.25, 1.0, 0.75])[:, None, None] * light
-    colours = colours + np.random.default_rng(seed).normal(0.02, noise, colours.shape)
-    shown = to_picture(colours.astype(np.float32))
-    return np.rint(np.moveaxis(shown, 0, -1) * 255).astype(np.uint8)
+from tests.morphology.pictures import SIDE, light_of, picture, shown
 
 
 def lane(host, **changes):
     values = {"tau_v": 3.0, "r_in": 0.0, "r_out": 12.0, "height": 0.8, "inclination": 85.0,
               "angle": host.angle, "x0": host.x0, "y0": host.y0}  # fmt: skip
     return DustDisc(**{**values, **changes})
-
-
-def light_of(pixels):
-    return to_light(np.moveaxis(pixels, -1, 0).astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize(("q", "angle"), [(0.5, 20.0), (0.8, 110.0), (0.3, 75.0)])
@@ -211,3 +193,59 @@ def test_what_is_no_picture_is_refused():
         paint.redden(picture()[:, :32], 1.0)
     with pytest.raises(BadInput, match="decode it with"):
         paint.paint(picture() / 255, lane(host), host)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.5])
+def test_the_grain_of_the_noise_is_measured(sigma):
+    """White noise through a Gaussian of σ is correlated by exp(-lag² / 4 σ²): half at 1.665 σ."""
+    light = paint.light_of(picture(size=5.0), paint.SDSS)
+    noise = gaussian_filter(np.random.default_rng(2).normal(size=(SIDE, SIDE)), sigma)
+    grainy = shown(light + 0.02 + 0.015 * noise / noise.std())
+    host = paint.measure_host(grainy)
+    assert host.grain == pytest.approx(2 * sigma * np.sqrt(np.log(2)), rel=0.2)
+    assert host.speckle == pytest.approx(0.015, rel=0.2)
+    assert paint.seeing_of(host, SIDE) == host.grain
+
+
+def test_seeing_is_kept_within_what_a_cutout_can_have():
+    coarse, fine = (paint.Host(0, 0, 0, 1, 8, 0, 0, grain=g) for g in (12.0, 0.1))
+    assert paint.seeing_of(coarse, 64) == pytest.approx(3.2)
+    assert paint.seeing_of(fine, 64) == pytest.approx(0.6)
+
+
+def test_the_light_of_the_galaxy_is_no_grain():
+    """White noise under a galaxy that reaches the border."""
+    host = paint.measure_host(picture(size=10.0, q=0.6, noise=0.01))
+    assert host.grain < 1
+    assert host.speckle == pytest.approx(0.01 / np.sqrt(3), rel=0.2)
+    assert paint.measure_host(picture()).speckle < 0.002  # half a level of 255
+
+
+def test_colour_is_that_of_the_light():
+    expected = 2.5 * np.log10(1.25 / 0.75)
+    assert paint.measure_host(picture()).colour == pytest.approx(expected, abs=0.03)
+
+
+def test_dust_dims_no_noise():
+    """An opaque disc over the whole galaxy: its noise is that of the sky, and its light is gone."""
+    pixels = picture(noise=0.02)
+    host = paint.measure_host(pixels)
+    opaque = lane(host, tau_v=60.0, inclination=89.5, r_out=20.0, height=20.0)
+    dim, true = (
+        light_of(paint.paint(pixels, opaque, host, noise=noise)).mean(axis=0)
+        for noise in (None, np.random.default_rng(5))
+    )
+    middle = np.s_[SIDE // 2 - 14 : SIDE // 2 - 8, 26:38]  # in front of the galaxy's outskirts
+    rough = [np.diff(light[middle], axis=1).std() for light in (dim, true)]
+    sky = np.diff(light_of(pixels).mean(axis=0)[:5], axis=1).std()
+    assert rough[1] == pytest.approx(sky, rel=0.45)
+    assert rough[0] < 0.8 * rough[1]
+
+
+def test_an_even_screen_leaves_the_sky():
+    pixels = picture(noise=0.01)
+    host = paint.measure_host(pixels)
+    red = light_of(paint.redden(pixels, 2.0, host=host, noise=np.random.default_rng(1)))
+    assert np.median(red[:, :4]) == pytest.approx(np.median(light_of(pixels)[:, :4]), abs=0.004)
+    bright = light_of(pixels).min(axis=0) > 0.5
+    assert red[2][bright].sum() < 0.2 * light_of(pixels)[2][bright].sum()
