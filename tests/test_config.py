@@ -40,7 +40,7 @@ def test_a_configuration_is_frozen(tmp_path):
 @pytest.mark.parametrize(
     ("section", "known"),
     [
-        ("[detector]", "augment, batch"),
+        ("[detector]", "artefacts, augment, balanced_beta, batch"),
         ("[generator]", "accumulate, balance, batch"),
         ("[[survey]]", "kind, name, published_elsewhere, quarry_fraction"),
         ("[synthesis]", "batch, guidance"),

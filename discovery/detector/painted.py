@@ -154,9 +154,11 @@ def _laned(canvases, number, config, real) -> _Laned | None:
     for at in rng.integers(len(canvases), size=TRIES):
         canvas = canvases[at]
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
-        image = paint.paint(canvas.pixels, dust, canvas.host, canvas.seeing_px, noise=rng)
-        seen = paint.lane_contrast(canvas.pixels, image, canvas.host, canvas.seeing_px)
-        if seen >= config.painted.contrast:
+        of_canvas = canvas.host, canvas.seeing_px
+        # new noise would count as contrast
+        quiet = paint.paint(canvas.pixels, dust, *of_canvas)
+        if paint.lane_contrast(canvas.pixels, quiet, *of_canvas) >= config.painted.contrast:
+            image = paint.paint(canvas.pixels, dust, *of_canvas, noise=rng)
             return _Laned(_perhaps_spoilt(image, canvas.host, config.artefacts, real, rng), int(at))
     return None
 

@@ -21,7 +21,7 @@ from discovery.detector.examples import (
     synthetic_examples,
 )
 from discovery.detector.fit import train_network
-from discovery.detector.network import pixel_statistics
+from discovery.detector.network import pixel_statistics, weights_file
 from discovery.detector.painted import artefact_examples, painted_examples
 from discovery.detector.reliability import (
     calibration_band,
@@ -32,7 +32,7 @@ from discovery.detector.reliability import (
 from discovery.detector.resume import State
 from discovery.devices import pick_device
 from discovery.errors import BadInput
-from discovery.files import digest
+from discovery.files import digest, sha256_file
 from discovery.progress import say
 
 CLASSES = ["other", "quarry"]
@@ -106,6 +106,7 @@ def train_detector(
     mean, std = pixel_statistics(train.pixels[train.real])
     trained_on = digest(
         {"train": train.digest(), "validation": validation.digest(), "config": config.model_dump()}
+        | _start_weights(config)
     )
     states = [
         State(Path(out) / f"training-{member}.safetensors", trained_on)
@@ -117,11 +118,19 @@ def train_detector(
     ]
     card = describe(config, mean, std, trained_on)
     card |= calibrate(Detector(tuple(networks), card, where, ""), validation, config)
-    save_detector(networks, card | {"trained": _counts(train), "field": field}, Path(out))
+    card |= {"trained": _counts(train), "field": field, **_start_weights(config)}
+    save_detector(networks, card, Path(out))
     for state in states:
         state.path.unlink(missing_ok=True)
     say(f"  threshold {card['threshold']:.4f}: {card['threshold_rule']}")
     return Path(out)
+
+
+def _start_weights(config):
+    # a path and a hub's name may stand for other weights tomorrow
+    if not config.pretrained:
+        return {}
+    return {"pretrained_sha256": sha256_file(weights_file(config.pretrained))}
 
 
 def _check(train):

@@ -143,7 +143,8 @@ def _beside(pixels, host, rng, other, apart, sizes, stretch):
     centre = np.array([host.y0 + far * np.sin(where), host.x0 + far * np.cos(where)])
     size = rng.uniform(*sizes)
     placed = _placed(alone, np.array([them.y0, them.x0]), centre, size, rng.uniform(0, 2 * np.pi))
-    ratio = _peak(light, host) / max(_peak(theirs, them), 1e-6)
+    # no brighter than it was, or its noise would come along
+    ratio = min(_peak(light, host) / _peak(theirs, them), 1.0)
     return show(light + placed * ratio * np.exp(rng.uniform(np.log(0.3), np.log(1.2))), stretch)
 
 

@@ -1,10 +1,14 @@
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from discovery.detector.network import (
     build_network,
@@ -86,3 +90,87 @@ def test_views_are_the_eight_ways_to_look_at_a_square():
     assert grids == {np.ascontiguousarray(grid).tobytes() for grid in by_hand}
     assert torch.equal(views(image, 1)[0], image)
     assert torch.equal(views(image, 2)[1], image.flip(2, 3))
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as a model hub does: a file by /OWNER/NAME/resolve/REVISION/FILE."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_HEAD(self):
+        self._answer()
+
+    def do_GET(self):
+        body = self._answer()
+        self.wfile.write(body)
+
+    def _answer(self):
+        body = self.files.get(self.path, b"")
+        known = any(self.path.split("/resolve/")[0] in path for path in self.files)
+        self.send_response(200 if body else 404)
+        if not body:
+            self.send_header("X-Error-Code", "EntryNotFound" if known else "RepoNotFound")
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("ETag", '"' + "b" * 40 + '"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return body
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on this machine; the library asks it and keeps what it sends in `tmp_path`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    at = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", at)
+    monkeypatch.setattr(
+        huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+        at + "/{repo_id}/resolve/{revision}/{filename}",
+    )  # fmt: skip
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Hub, "files", {})
+    yield Hub.files
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_come_from_a_hub_once_and_are_there_offline(hub):
+    imagenet = timm.create_model("test_resnet", num_classes=7)
+    address = "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    hub[address] = save(imagenet.state_dict())
+    first = build_network("test_resnet", pretrained="hf-hub:timm/test_resnet.r160_in1k")
+    assert torch.equal(first.conv1[0].weight, imagenet.conv1[0].weight)
+    revision = address.replace("main", "v2")
+    hub[revision] = save(timm.create_model("test_resnet").state_dict())
+    other = build_network("test_resnet", pretrained="hf-hub:timm/test_resnet.r160_in1k@v2")
+    assert other.get_classifier().out_features == 1
+
+
+def test_pickles_of_a_hub_are_not_taken(hub):
+    hub["/timm/old/resolve/main/pytorch_model.bin"] = b"\x80\x04."
+    with pytest.raises(BadInput, match=r"hf-hub:timm/old has no model.safetensors, and pickled"):
+        build_network("test_resnet", pretrained="hf-hub:timm/old")
+
+
+def test_a_repository_that_is_not_there_is_named(hub):
+    with pytest.raises(BadInput, match=r"hf-hub:nobody/none cannot be had from the hub \(404\)"):
+        build_network("test_resnet", pretrained="hf-hub:nobody/none")
+
+
+def test_without_a_network_it_says_what_to_do(hub, monkeypatch):
+    monkeypatch.setattr(
+        huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
+    )  # fmt: skip
+    with pytest.raises(BadInput, match=r"not on this machine and the hub cannot be reached"):
+        build_network("test_resnet", pretrained="hf-hub:timm/test_resnet")
+
+
+def test_what_is_no_safetensors_is_refused(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(BadInput, match=r"w.safetensors is not a safetensors file"):
+        build_network("test_resnet", pretrained=str(tmp_path / "w.safetensors"))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -6,7 +8,8 @@ from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector import score
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_shard, score_store
-from tests.detector.toy import discs, png
+from discovery.detector.train import train_detector
+from tests.detector.toy import CONFIG, discs, png, train_and_validation
 
 
 @pytest.fixture
@@ -60,6 +63,30 @@ def test_columns_and_values_are_those_of_one_forward_pass(detector, store, tmp_p
     head = detector.networks[0].get_classifier()
     by_hand = got @ head.weight.detach().numpy()[0] + head.bias.item()
     np.testing.assert_allclose(by_hand, table["score"].to_numpy(), atol=2e-2)
+
+
+def test_every_probability_lies_in_its_interval(detector, store, tmp_path):
+    assert len(detector.networks) == 1
+    table = pq.read_table(score_shard(detector, store.shards[0], tmp_path / "s.parquet"))
+    p, low, high = (table[f"probability{end}"].to_numpy() for end in ("", "_low", "_high"))
+    assert (low <= p).all()
+    assert (p <= high).all()
+    assert (low < high).any()
+    assert table["score_spread"].null_count == len(table)  # one network alone
+
+
+def test_an_ensemble_tells_how_far_its_members_are_apart(tmp_path, store):
+    config = CONFIG.model_copy(update={"ensemble": 2, "steps": 6, "views": 2})
+    folder = train_detector(*train_and_validation(), config, tmp_path / "two", "cpu")
+    both = load_detector(folder, "cpu")
+    alone = [
+        replace(both, networks=(network,)).forward(discs(30, 0, 1))[0] for network in both.networks
+    ]
+    table = pq.read_table(score_shard(both, store.shards[0], tmp_path / "s.parquet"))
+    # of two, |a - b| / √2; bf16, where there is one, keeps 8 bits
+    by_hand = abs(alone[0] - alone[1]) / np.sqrt(2)
+    np.testing.assert_allclose(table["score_spread"].to_numpy(), by_hand, atol=0.03)
+    assert (table["probability_low"].to_numpy() <= table["probability"].to_numpy()).all()
 
 
 def test_score_does_not_depend_on_company(detector, store, tmp_path):

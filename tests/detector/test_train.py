@@ -5,20 +5,22 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector import fit
 from discovery.detector import train as verb
 from discovery.detector.checkpoint import load_detector
-from discovery.detector.config import DetectorConfig
+from discovery.detector.config import ArtefactConfig, DetectorConfig, PaintedConfig
 from discovery.detector.examples import DREAMT, REAL, Examples, join
 from discovery.detector.fit import batch_plan, draw_batch, tag_loss
-from discovery.detector.network import pixel_statistics, to_input
+from discovery.detector.network import build_network, pixel_statistics, to_input
 from discovery.detector.resume import State
 from discovery.detector.train import field_of_view, run, score_pixels, train_detector
 from discovery.errors import BadInput
 from tests.detector.toy import CONFIG, SIZE, discs, examples, png, train_and_validation
+from tests.morphology.pictures import picture
 
 SHORT = CONFIG.model_copy(update={"steps": 6})
 
@@ -220,6 +222,59 @@ def test_verb_assembles_from_stores(tmp_path):
         run(stores, synthetic, known, SHORT.model_copy(update={"not_negative": "ring"}), tmp_path)
     alone = run(stores, None, known, SHORT, tmp_path / "real-only", "cpu")
     assert load_detector(alone, "cpu").card["trained"]["synthetic_positives"] == 0
+
+
+def test_weights_to_start_from_are_part_of_what_it_was_trained_on(tmp_path):
+    path = tmp_path / "w.safetensors"
+    digests = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_file(build_network("test_resnet").state_dict(), path)
+        config = SHORT.model_copy(update={"pretrained": str(path), "steps": 1})
+        train_detector(*train_and_validation(), config, tmp_path / str(seed), "cpu")
+        card = load_detector(tmp_path / str(seed), "cpu").card
+        assert card["pretrained_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        digests.append(card["training_digest"])
+    assert digests[0] != digests[1]
+
+
+def test_painted_positives_teach_where_nothing_else_does_and_count_as_no_real_one(tmp_path):
+    rows = [
+        {"object_id": f"{split}{i}", "image": png(p), "crop": 1.0, "split": split,
+         "caption": "mine, smooth", "survey": "mine"}
+        for split, seed in (("train", 1), ("validation", 2))
+        for i, p in enumerate(picture(q=0.8, noise=0.01, seed=seed * 100 + i) for i in range(24))
+    ]  # fmt: skip
+    write_shard(rows, tmp_path / "cutouts" / "00000.parquet")
+    config = SHORT.model_copy(
+        update={"painted": PaintedConfig(count=16), "artefacts": ArtefactConfig(count=5)}
+    )
+    none = pd.DataFrame({"object_id": [], "in_training": []})
+    out = run([CutoutStore(tmp_path / "cutouts")], None, none, config, tmp_path / "d", "cpu")
+    card = load_detector(out, "cpu").card
+    assert card["trained"] == {
+        "real_positives": 0, "real_negatives": 24, "synthetic_positives": 0,
+        "synthetic_negatives": 0, "painted_positives": 16, "painted_negatives": 16,
+        "artefact_negatives": 5,
+    }  # fmt: skip
+    told = card["validation"]
+    assert (told["cutouts"], told["positives"], told["painted_positives"]) == (24, 0, 2)
+    assert "from 2 held-out painted ones alone" in card["threshold_rule"]
+    assert 0 <= told["expected_calibration_error"] < 1
+    assert sum(one["sky"] for one in told["reliability"]) == pytest.approx(24)
+
+
+@pytest.mark.parametrize("kind", ["platt", "temperature", "isotonic"])
+def test_every_calibration_is_read_back_as_it_was_fitted(tmp_path, kind):
+    config = SHORT.model_copy(update={"calibration": kind})
+    out = train_detector(*train_and_validation(), config, tmp_path / "d", "cpu")
+    detector = load_detector(out, "cpu")
+    scores = score_pixels(detector, train_and_validation()[1].pixels)
+    order = np.argsort(scores)
+    assert detector.card["calibration"]["kind"] == kind
+    assert (np.diff(detector.probability(scores)[order]) >= 0).all()
+    chosen = detector.probability(scores) >= detector.card["threshold"]
+    np.testing.assert_array_equal(chosen, scores >= np.float32(detector.card["threshold_score"]))
 
 
 def test_the_field_is_that_of_the_training_cutouts(tmp_path):
