@@ -66,6 +66,19 @@ def test_an_unknown_section_is_refused(tmp_path):
         load(tmp_path, TINY + "\n[detektor]\nsize = 64\n")
 
 
+def test_an_unknown_key_of_a_part_of_the_detector_is_refused(tmp_path):
+    said = r"detector\.painted\.cuont: unknown key; known here: axis_ratio, contrast, control_share"
+    with pytest.raises(BadInput, match=said):
+        load(tmp_path, TINY + "\n[detector.painted]\ncuont = 3\n")
+
+
+def test_painted_positives_are_something_to_compare_with(tmp_path):
+    alone = on_disk("../somewhere", "[evidence]\ncompare_without_synthetic = true\n")
+    with pytest.raises(BadInput, match="has no positive to learn from"):
+        load(tmp_path, alone)
+    assert load(tmp_path, alone + "\n[detector.painted]\ncount = 3\n").detector.painted.count == 3
+
+
 def test_an_unknown_caption_rule_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"captions\.smoooth: unknown key; known here: arms_number"):
         load(tmp_path, TINY + "\n[captions]\nsmoooth = 0.4\n")
