@@ -165,6 +165,11 @@ class DetectorConfig(BaseModel):
         0.999, ge=0, lt=1, description="class_balanced: n examples count as (1 - βⁿ) / (1 - β); 0: "
         "no balance, near 1: by the inverse of the number",
     )  # fmt: skip
+    doubtful: float = Field(
+        0.0, ge=0, lt=0.5, description="share of the real negatives of a batch, those with the "
+        "highest loss, that teach nothing after the first fifth of the steps: where few of the "
+        "quarry are listed, some of it, and much that looks like it, is among them",
+    )  # fmt: skip
     positive_fraction: float = Field(
         0.3, gt=0, lt=1, description="share of positives in a batch; in the sky they are rare"
     )

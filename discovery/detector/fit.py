@@ -18,13 +18,14 @@ from discovery.detector.augment import augment
 from discovery.detector.config import DetectorConfig
 from discovery.detector.examples import ARTEFACT, DREAMT, PAINTED, REAL, Examples
 from discovery.detector.hard import hardest, how_many, rounds_at
-from discovery.detector.losses import Loss, loss_of
+from discovery.detector.losses import Loss, loss_of, trusted
 from discovery.detector.network import build_network, logits_and_embeddings, to_input
 from discovery.detector.resume import State
 from discovery.progress import track
 
 SECONDS_BETWEEN_STATES = 15.0
 SETTLE_BATCH, SETTLE_BATCHES = 256, 16
+BELIEVED_UNTIL = 0.2  # of the steps; before that a network cannot tell whom to doubt
 
 
 def train_network(
@@ -48,7 +49,8 @@ def train_network(
         pixels, *targets = (part.to(device) for part in batch)
         _set_rate(optimizer, config, step)
         images = to_input(pixels, *statistics, device)
-        _descend(learner, optimizer, loss, images, *targets, config.tag_weight)
+        doubtful = config.doubtful if step >= BELIEVED_UNTIL * config.steps else 0.0
+        _descend(learner, optimizer, loss, images, *targets, config.tag_weight, doubtful)
         _move_average(average, learner.network, config.ema, step)
         if time.monotonic() - saved > SECONDS_BETWEEN_STATES or step == config.steps - 1:
             state.save(learner, average, optimizer, step + 1)
@@ -142,8 +144,10 @@ def _left_of_made(train, config, step):
 
 def draw_batch(
     train: Examples, plan: list, config: DetectorConfig, seed: tuple[int, int, int]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Augmented uint8 (B, S, S, 3), smoothed targets float32 (B,) and tags (B, T) of one step."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Augmented uint8 (B, S, S, 3), smoothed targets float32 (B,), which are negatives only because
+    nobody has listed them, bool (B,), and tags (B, T) of one step.
+    """
     rng = np.random.default_rng(seed)
     rows = np.concatenate([rng.choice(part, count) for part, count, _ in plan])
     labels = np.concatenate([np.full(count, label, np.float32) for _, count, label in plan])
@@ -151,7 +155,8 @@ def draw_batch(
     pixels = augment(torch.from_numpy(train.pixels[rows]), config.augment, torch_rng)
     smoothed = labels * (1 - 2 * config.label_smoothing) + config.label_smoothing
     tags = train.tags.to_numpy(np.float32)[rows]
-    return pixels, torch.from_numpy(smoothed), torch.from_numpy(tags)
+    unlisted = (labels == 0) & (train.source[rows] == REAL)
+    return pixels, *(torch.from_numpy(part) for part in (smoothed, unlisted, tags))
 
 
 def _set_rate(optimizer, config, step):
@@ -162,10 +167,11 @@ def _set_rate(optimizer, config, step):
         group["lr"] = config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _descend(learner, optimizer, loss: Loss, images, targets, tags, tag_weight):
+def _descend(learner, optimizer, loss: Loss, images, targets, unlisted, tags, tag_weight, doubtful):
     optimizer.zero_grad()
     logits, named = learner(images)
-    total = loss(logits, targets)
+    losses = loss(logits, targets)
+    total = (losses * trusted(losses, unlisted, doubtful)).mean() if doubtful else losses.mean()
     if named is not None:
         total = total + tag_weight * tag_loss(named, tags)
     total.backward()
