@@ -109,8 +109,9 @@ def _hosts(real: Examples, config: PaintedConfig, seed: int) -> list[Canvas]:
     ]
     if not canvases:
         return []
-    least = np.quantile([c.host.colour for c in canvases], 1 - config.reddest)
-    canvases = [c for c in canvases if c.host.colour >= least]
+    bluest = np.quantile([c.host.colour for c in canvases], 1 - config.reddest)
+    wildest = np.quantile([c.host.asymmetry for c in canvases], config.calmest)
+    canvases = [c for c in canvases if c.host.colour >= bluest and c.host.asymmetry <= wildest]
     order = np.random.default_rng(seed).permutation(len(canvases))
     return [canvases[i] for i in order]
 

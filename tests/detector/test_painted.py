@@ -66,6 +66,17 @@ def test_hosts_are_the_redder_half_of_what_the_tag_allows(painted):
     assert len(used) > 3
 
 
+def test_hosts_are_the_calmer_half_without_a_caption():
+    real = galaxies()
+    lopsided = range(0, 18, 2)
+    for row in lopsided:
+        real.pixels[row, 20:30, 34:44] //= 2
+    train, held_out = painted_examples(real, config(hosts="", reddest=1.0, calmest=0.5))
+    used = {host_of(image, real.pixels) for image in (*train.pixels, *held_out.pixels)}
+    assert used <= set(range(18)) - set(lopsided)
+    assert any(row % 3 == 0 for row in used)  # also those that no caption calls smooth
+
+
 def test_what_was_held_out_is_on_galaxies_that_taught_nothing(painted):
     train, held_out = painted
     real = galaxies().pixels

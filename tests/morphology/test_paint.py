@@ -249,3 +249,17 @@ def test_an_even_screen_leaves_the_sky():
     assert np.median(red[:, :4]) == pytest.approx(np.median(light_of(pixels)[:, :4]), abs=0.004)
     bright = light_of(pixels).min(axis=0) > 0.5
     assert red[2][bright].sum() < 0.2 * light_of(pixels)[2][bright].sum()
+
+
+def test_asymmetry_is_the_light_that_half_a_turn_does_not_bring_back():
+    even = picture(q=0.7, x0=0.0, y0=0.0)
+    assert paint.measure_host(even).asymmetry < 0.03
+    clumpy = even.copy()
+    clumpy[SIDE // 2 - 6 : SIDE // 2 - 2, SIDE // 2 + 2 : SIDE // 2 + 6] //= 2
+    host = paint.measure_host(clumpy)
+    # by hand: what was taken away is missing on one side, and found missing again after the turn
+    grey, before = light_of(clumpy).mean(axis=0) - host.sky, light_of(even).mean(axis=0) - host.sky
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    inside = host.elliptical_radius(x, y) < 2 * host.half_light
+    lost = (before - grey)[inside].sum()
+    assert host.asymmetry == pytest.approx(2 * lost / grey[inside].sum(), rel=0.25)
