@@ -499,6 +499,38 @@ def judge_generator_command(
         click.echo(judge_generator(run, generator))
 
 
+@main.command("evidence")
+@RUN_FILE
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["ablation"]),
+    help="Make this section alone; may be repeated.",
+)
+@RUNS
+@DEVICE
+@explained
+def evidence_command(run_file: Path, only: tuple[str, ...], runs: Path, device: str) -> None:
+    """Prove what RUN.toml asks for under [evidence], and write it as one page.
+
+    [evidence.ablation] trains detectors that differ in one thing each, with several seeds, and
+    compares them on the same objects. Trainings stand in folders of their own: what is finished is
+    not done again, whatever else changes, and stopped, also by kill -9, it goes on where it was.
+
+    Writes evidence/ in the run's folder: a page to read (index.html), evidence.json, tables,
+    figures. docs/evidence.md says what every number means.
+    """
+    run = _open_run(run_file, runs, device)
+    from discovery import pipeline
+    from discovery.evidence.verb import asked_for, needs, prove
+    from discovery.run import alone
+
+    names = asked_for(run.config, only)
+    pipeline.require(run, needs(run.config, names), "evidence")
+    with alone(run.folder):
+        click.echo(prove(run, names))
+
+
 @main.group()
 def fetch() -> None:
     """Fetch surveys, cutouts, published lists and names over the network.
