@@ -133,8 +133,8 @@ def _settings(run: Run, *sections: str) -> dict:
     # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
     places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
     # `discovery evidence` is no step: what it is asked decides nothing that the walk makes.
-    asked = {"evidence": {"sky": True, "ablation": True, "injection": True, "vetted": True}}
-    values = run.config.model_dump(mode="json", exclude=places | asked)
+    asked = {"sky", "ablation", "injection", "vetted", "quoted_prevalence", "replicates"}
+    values = run.config.model_dump(mode="json", exclude=places | {"evidence": asked})
     return {section: values[section] for section in sections}
 
 

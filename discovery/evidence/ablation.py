@@ -150,11 +150,10 @@ def points_of(run: Run, sample: Sample, rows: np.ndarray) -> Points:
     """Of lanes that stand out, the sky is taken to hold the share that the sample has of them."""
     asked, is_true = run.config.evidence, sample.objects["is_true"].to_numpy(bool)
     natural = asked.natural_prevalence * (is_true & rows).sum() / is_true.sum()
-    ablation = asked.ablation
     return Points(
         natural=float(natural),
-        quoted=ablation.quoted_prevalence,
-        top=ablation.top,
+        quoted=asked.quoted_prevalence,
+        top=asked.ablation.top,
         sky=len(sample.objects),
     )
 
@@ -174,7 +173,7 @@ def measure(
         for of_arm in arms
     ]
     names = [arm.name for arm in asked.expanded]
-    draws = draw(is_true, measures, asked.replicates, run.config.seed)
+    draws = draw(is_true, measures, run.config.evidence.replicates, run.config.seed)
     return {
         "true": int(is_true.sum()),
         "others": int((~is_true).sum()),
@@ -201,9 +200,9 @@ def compared(draws: Draws, names: Sequence[str], base: str, prevalence: float) -
     for measure in draws.values:
         means = _mean(draws, measure, prevalence)
         for arm, mine in zip(names, means, strict=True):
-            row = {"arm": arm, "measure": measure} | _named("", estimate(mine))
-            row |= _named("difference", difference(mine, means[place]))
-            rows.append(row | _named("ratio", ratio(mine, means[place])))
+            row = {"arm": arm, "measure": measure} | recorded("", estimate(mine))
+            row |= recorded("difference", difference(mine, means[place]))
+            rows.append(row | recorded("ratio", ratio(mine, means[place])))
     return rows
 
 
@@ -215,7 +214,8 @@ def _mean(draws: Draws, measure: str, prevalence: float) -> np.ndarray:
     return ranking.purity(*frozen, prevalence)
 
 
-def _named(name: str, e: Estimate) -> dict[str, float | None]:
+def recorded(name: str, e: Estimate) -> dict[str, float | None]:
+    """`name`, `name_low`, `name_high` for JSON; without a name `value`, `low`, `high`."""
     before = f"{name}_" if name else ""
     ends = (e.value, e.low, e.high)
     # JSON knows neither NaN nor infinity; an end that is not there is null.

@@ -80,11 +80,7 @@ class AblationConfig(BaseModel):
     )
     base: str = Field(description="name of the arm that all others are compared with")
     arms: tuple[Arm, ...] = Field(min_length=2, description="the arms, in order")
-    quoted_prevalence: float = Field(
-        0.037, gt=0, lt=1, description="at which others quote the area under precision–recall"
-    )
     top: int = Field(100, ge=1, description="how many of the first people would look at")
-    replicates: int = Field(1000, ge=100, description="of the bootstrap")
 
     @property
     def expanded(self) -> tuple[Arm, ...]:
@@ -180,6 +176,10 @@ class EvidenceConfig(BaseModel):
     natural_prevalence: float = Field(
         0.0036, gt=0, lt=1, description="share of the quarry in the sky, to quote purity at"
     )
+    quoted_prevalence: float = Field(
+        0.037, gt=0, lt=1, description="at which others quote the area under precision–recall"
+    )
+    replicates: int = Field(1000, ge=100, description="of every bootstrap")
     sky: tuple[Sky, ...] = Field(
         (), description="[[evidence.sky]]: of a mock run, further skies to judge on"
     )

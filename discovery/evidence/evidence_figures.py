@@ -1,14 +1,16 @@
 """The figures of `discovery evidence`; drawings as in `figures`, of what evidence.json says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from discovery.evidence import words
 from discovery.evidence.figures import Theme, save
 
-__all__ = ["arms", "ratios", "save"]
+__all__ = ["arms", "ratios", "recovery", "save", "surfaces"]
 
 # measure -> what a reader calls it
 SHOWN = {
@@ -68,3 +70,78 @@ def _intervals(axes: Axes, theme: Theme, rows: Sequence[dict]) -> None:
 def _names(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def recovery(theme: Theme, detectors: Mapping[str, dict], parameters: Mapping[str, str]) -> Figure:
+    """Completeness against each parameter of a painted lane and its host; a colour a detector."""
+    bins = {variant: found["bins"] for variant, found in detectors.items()}
+    known = [p for p in parameters if any(b["parameter"] == p for b in next(iter(bins.values())))]
+    lines = -(-len(known) // 3)
+    figure = Figure(figsize=(8.8, 2.5 * lines + 0.4), layout="constrained")
+    panels = figure.subplots(lines, 3, sharey=True, squeeze=False).flat
+    for axes, name in zip(panels, known, strict=False):
+        for i, (variant, rows) in enumerate(bins.items()):
+            mine = [row for row in rows if row["parameter"] == name and row["painted"]]
+            # Side by side, so that intervals do not hide each other.
+            at = [r["mean"] + 0.06 * i * (r["high"] - r["low"]) for r in mine]
+            _recovered(axes, at, mine, (theme.first, theme.second)[i], "os"[i], variant)
+        axes.set(xlabel=parameters[name], ylim=(-0.03, 1.03))
+        if name in LOGARITHMIC:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+    for axes in figure.axes[len(known) :]:
+        axes.set_axis_off()
+    figure.supylabel("completeness at the frozen threshold", fontsize=10.5)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+LOGARITHMIC = ("tau_v", "lane_width", "radius", "contrast")
+
+
+def _recovered(
+    axes: Axes, at: Sequence[float], rows: Sequence[dict], colour: str, mark: str, variant: str
+) -> None:
+    value, low, high = (
+        np.array([row[f"completeness{end}"] for row in rows]) for end in ("", "_low", "_high")
+    )
+    axes.errorbar(
+        at,
+        value,
+        yerr=[value - low, high - value],
+        fmt=mark,
+        color=colour,
+        markersize=6,
+        capsize=3,
+        label=words.trained_on(variant),
+    )
+
+
+def surfaces(theme: Theme, cells: Sequence[dict], parameters: Mapping[str, str]) -> Figure:
+    """Completeness in cells of two parameters, each with how many were found of how many."""
+    pairs = list(dict.fromkeys((c["x"], c["y"]) for c in cells))
+    figure = Figure(figsize=(3.6 * len(pairs), 3.7), layout="constrained")
+    for axes, pair in zip(figure.subplots(1, len(pairs), squeeze=False).flat, pairs, strict=True):
+        _surface(axes, [c for c in cells if (c["x"], c["y"]) == pair])
+        axes.set(xlabel=parameters[pair[0]], ylabel=parameters[pair[1]])
+    return figure
+
+
+def _surface(axes: Axes, cells: Sequence[dict]) -> None:
+    x, y = ([*dict.fromkeys((c[f"{a}_low"], c[f"{a}_high"]) for c in cells)] for a in "xy")
+    shares = np.full((len(y), len(x)), np.nan)
+    for cell in cells:
+        at = x.index((cell["x_low"], cell["x_high"])), y.index((cell["y_low"], cell["y_high"]))
+        if cell["painted"]:
+            shares[at[1], at[0]] = cell["completeness"]
+            # White on dark and black on light cells, whatever the page is.
+            ink = "#ffffff" if cell["completeness"] < 0.55 else "#000000"
+            axes.text(*at, f"{cell['found']}/{cell['painted']}", ha="center", va="center",
+                      fontsize=8, color=ink)  # fmt: skip
+    axes.imshow(shares, origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    axes.grid(False)
+    for axis, ends in ((axes.xaxis, x), (axes.yaxis, y)):
+        edges = [low for low, _ in ends] + [ends[-1][1]]
+        axis.set_ticks(np.arange(len(edges)) - 0.5, [f"{e:.2g}" for e in edges])

@@ -1,13 +1,15 @@
-"""`discovery evidence`: what the run file asks to be proven, as tables, figures and one page.
+"""`discovery evidence`: what is to be proven, as tables, figures and one page.
 
 evidence/evidence.json, index.html, tables/ (CSV and Markdown), figures/ (PNG and PDF)
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from discovery.config import RunConfig
 from discovery.errors import BadInput
-from discovery.evidence import ablation
+from discovery.evidence import ablation, calibration, injection, known, vetted
 from discovery.evidence.evidence_page import FOUND, write_evidence
 from discovery.evidence.sample import open_sample
 from discovery.files import digest, read_json, write_json
@@ -17,44 +19,69 @@ from discovery.run import Manifest, Run
 Found = dict
 
 
-def _ablation(run: Run) -> Found:
-    return ablation.ablate(run, open_sample(run), run.folder / "evidence")
+@dataclass(frozen=True)
+class Part:
+    """A section of the evidence: how it is made, and what it needs of the walk."""
+
+    make: Callable[[Run, Path], Found]
+    needs_scores: bool = True
 
 
-SECTIONS: dict[str, Callable[[Run], Found]] = {"ablation": _ablation}
+PARTS = {
+    "ablation": Part(lambda run, out: ablation.ablate(run, open_sample(run), out), False),
+    "injection": Part(injection.inject),
+    "known": Part(known.rank_known),
+    "vetted": Part(vetted.judge_vetted),
+    "calibration": Part(lambda run, out: calibration.judge_calibration(run, open_sample(run), out)),
+}
+ASKED_BY_A_SECTION = ("ablation", "injection", "vetted")
 
 
 def asked_for(config: RunConfig, only: Sequence[str] = ()) -> list[str]:
-    """The sections to make: `only` those named, or all that the run file asks for.
+    """The parts to make: `only` those named, or all that this run can have.
 
     Raises:
-        BadInput: it asks for none, or not for one that is named.
+        BadInput: the run makes no search, or cannot have a part that is named.
     """
-    asked = [name for name in SECTIONS if _is_asked(config, name)]
-    if missing := [name for name in only if name not in asked]:
+    if config.synthesis is None:
         raise BadInput(
-            f"the run file does not ask for {missing[0]}; give it a section "
-            f"[evidence.{missing[0]}] (`discovery settings` has its keys)."
+            "this run makes no search to prove anything of; give its run file [synthesis] and "
+            "[catalogue]."
         )
-    if not asked:
-        raise BadInput(
-            "the run file asks for no evidence; give it [evidence.ablation], [evidence.injection] "
-            "or [evidence.vetted] (`discovery settings` has their keys)."
-        )
-    return [name for name in asked if not only or name in only]
+    possible = [name for name in PARTS if _is_possible(config, name)]
+    for name in only:
+        if name not in possible:
+            raise BadInput(f"{name} cannot be made: {_why_not(name)}.")
+    return [name for name in possible if not only or name in only]
 
 
-def _is_asked(config: RunConfig, name: str) -> bool:
-    return getattr(config.evidence, name, None) is not None
+def _is_possible(config: RunConfig, name: str) -> bool:
+    if name == "calibration":
+        return config.survey[0].kind == "mock"
+    return name == "known" or getattr(config.evidence, name) is not None
 
 
-def needs(config: RunConfig, names: Sequence[str]) -> list[str]:
+def _why_not(name: str) -> str:
+    if name == "calibration":
+        return "it needs the truth of every object, which a mock sky alone has"
+    return (
+        f"the run file has no section [evidence.{name}]; `discovery settings` prints its keys, and "
+        "docs/evidence.md explains them"
+    )
+
+
+def needs(run: Run, names: Sequence[str]) -> list[str]:
     """The steps of the walk that have to be done before."""
-    return sorted({step for name in names for step in ablation.needs(config.evidence.ablation)})
+    steps = {"ingest"}
+    if "ablation" in names:
+        steps |= set(ablation.needs(run.config.evidence.ablation))
+    if any(PARTS[name].needs_scores for name in names):
+        steps |= {f"score {variant}" for variant in run.variants}
+    return sorted(steps)
 
 
 def prove(run: Run, names: Sequence[str]) -> str:
-    """Make the sections named; what others have found in this run before stays on the page.
+    """Make the parts named; what others have found in this run before stays on the page.
 
     Returns:
         what to tell the user.
@@ -62,7 +89,8 @@ def prove(run: Run, names: Sequence[str]) -> str:
     folder = run.folder / "evidence"
     for name in names:
         say(f"evidence: {name} …")
-        found = _kept(run) | {name: SECTIONS[name](run) | {"made_from": _made_from(run)}}
+        made = PARTS[name].make(run, folder) | {"made_from": _made_from(run, name)}
+        found = _kept(run) | {name: made}
         write_json(folder / FOUND, found)
     page = write_evidence(folder, run.config)
     return f"proven: {', '.join(names)}; read {page}"
@@ -72,9 +100,14 @@ def _kept(run: Run) -> Found:
     """What was found before of the same cutouts, dreams and detectors."""
     path = run.folder / "evidence" / FOUND
     found = read_json(path) if path.exists() else {}
-    return {name: part for name, part in found.items() if part["made_from"] == _made_from(run)}
+    possible = asked_for(run.config)
+    return {
+        name: part
+        for name, part in found.items()
+        if name in possible and part["made_from"] == _made_from(run, name)
+    }
 
 
-def _made_from(run: Run) -> str:
-    steps = Manifest(run.folder).steps
-    return digest({name: entry["digest"] for name, entry in steps.items()})
+def _made_from(run: Run, name: str) -> str:
+    done = Manifest(run.folder).steps
+    return digest({step: done.get(step, {}).get("digest") for step in needs(run, [name])})

@@ -9,6 +9,7 @@ from discovery import pipeline
 from discovery.config import load_config
 from discovery.cutouts import write_shard
 from discovery.run import Manifest, Run
+from discovery.steps import score_step, train_step
 from tests.detector.toy import discs, png
 
 RUN = """
@@ -37,6 +38,9 @@ steps = 8
 batch = 16
 views = 1
 
+[evidence]
+replicates = 100
+
 [[evidence.sky]]
 seed = 9
 search = 120
@@ -45,7 +49,6 @@ quarry_fraction = 0.3
 [evidence.ablation]
 seeds = [1, 2]
 base = "listed ones"
-replicates = 100
 
 [[evidence.ablation.arms]]
 name = "listed ones"
@@ -92,6 +95,17 @@ def small(tmp_path_factory) -> Small:
     _dream(run.synthetic)
     _finish(run, "train-generator", "synthesize")
     return Small(run)
+
+
+@pytest.fixture(scope="session")
+def searched(small) -> Run:
+    """The same with both detectors trained, and every cutout scored by each."""
+    run = small.run
+    for variant in run.variants:
+        train_step(run, variant)
+        score_step(run, variant)
+        _finish(run, f"train {variant}", f"score {variant}")
+    return run
 
 
 def _dream(folder: Path) -> None:

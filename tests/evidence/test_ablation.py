@@ -183,8 +183,7 @@ def test_a_further_mock_sky_beside_real_cutouts_is_refused(tmp_path):
     survey = RUN[RUN.index("[[survey]]") : RUN.index("[generator]")]
     folder = '[[survey]]\nkind = "folder"\nname = "mine"\npath = "/a"\n\n'
     text = RUN.replace(survey, folder)
-    text = text.replace("[[evidence.sky]]", "[evidence]\ncompare_without_synthetic = false\n"
-                        "[[evidence.sky]]")  # fmt: skip
+    text = text.replace("[evidence]", "[evidence]\ncompare_without_synthetic = false")
     assert "real cutouts to judge on are a [[survey]] with train = 0" in refused(tmp_path, text)
 
 
@@ -195,14 +194,7 @@ def test_an_arm_may_change_a_table_of_the_detector_key_by_key(small):
     assert (config.augment.noise, config.augment.zoom, config.seed) == (0.5, 0.12, 7)
 
 
-def test_a_run_without_evidence_is_told_what_to_give(small):
-    run = small.with_text(RUN[: RUN.index("[[evidence.sky]]")] + RUN[RUN.index("[catalogue]") :])
-    done = invoke(run)
-    assert done.exit_code == 2
-    assert "asks for no evidence; give it [evidence.ablation]" in done.output
-
-
 def test_what_is_asked_of_evidence_leaves_the_walk_as_it_is(small):
-    other = small.with_text(RUN[: RUN.index("[[evidence.sky]]")] + RUN[RUN.index("[catalogue]") :])
+    other = small.with_text(RUN[: RUN.index("[evidence]")] + RUN[RUN.index("[catalogue]") :])
     one, two = (pipeline.entries(pipeline.steps(r), r) for r in (small.run, other))
     assert one == two
