@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from discovery.evidence import words
 from discovery.evidence.figures import Theme, save
@@ -88,6 +88,7 @@ def recovery(theme: Theme, detectors: Mapping[str, dict], parameters: Mapping[st
         axes.set(xlabel=parameters[name], ylim=(-0.03, 1.03))
         if name in LOGARITHMIC:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
     for axes in figure.axes[len(known) :]:

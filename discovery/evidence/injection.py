@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
+import discovery
 from discovery.candidates import read_card, read_known, read_scores
 from discovery.cutouts.decode import decode
 from discovery.cutouts.store import CutoutStore, load_pixels, write_shard
@@ -106,7 +107,8 @@ def paint_hosts(
     many hosts nothing could be painted, because no galaxy stands out in their middle.
     """
     cutouts = Manifest(run.folder).steps["ingest"]["digest"]
-    folder = out / digest([config.model_dump(mode="json"), cutouts])[:12]
+    decides = [config.model_dump(mode="json"), cutouts, discovery.__version__]
+    folder = out / digest(decides)[:12]
     parts = [hosts.iloc[i : i + PER_SHARD] for i in range(0, len(hosts), PER_SHARD)]
     todo = [(n, part) for n, part in enumerate(parts) if not (folder / f"{n:05d}.parquet").exists()]
     for number, part in track(todo, "paint", unit="galaxies", each=PER_SHARD):
