@@ -64,7 +64,9 @@ def _intervals(axes: Axes, theme: Theme, rows: Sequence[dict]) -> None:
         low = row["value"] if row["low"] is None else row["low"]
         high = row["value"] if row["high"] is None else row["high"]
         axes.plot([low, high], [place, place], color=theme.first, linewidth=2.2)
-        axes.plot(row["value"], place, "o", color=theme.first, markersize=7)
+        # An interval without an upper end points to where it goes.
+        axes.plot(row["value"], place, "o" if row["high"] is not None else ">", color=theme.first,
+                  markersize=7)  # fmt: skip
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:
