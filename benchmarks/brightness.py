@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
+from discovery.evidence.tables import markdown
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge.intervals import ratio_interval
-from discovery.generator.judge.tables import markdown
 from discovery.generator.sample import draw
 
 CAPTIONS = ("mock, smooth, completely round galaxy", "mock, smooth, in-between round galaxy")

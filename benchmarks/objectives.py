@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
+from discovery.evidence.tables import markdown
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import PixelConfig
 from discovery.generator.judge.distances import frechet
 from discovery.generator.judge.features import Features, train_features
 from discovery.generator.judge.manifold import inside
-from discovery.generator.judge.tables import markdown
 from discovery.generator.sample import draw
 from discovery.generator.train import train_generator
 

@@ -39,7 +39,7 @@ def read_scores(run: Run, variant: str) -> pd.DataFrame:
     scores = _scores_of(cutouts["object_id"], run, variant)
     lost = _lost_in_ingest(run, cutouts["object_id"])
     table = pd.concat([scores.merge(cutouts, on="object_id"), lost], ignore_index=True)
-    table["galaxy"] = _galaxies(table, read_known(run))
+    table["galaxy"] = galaxies(table, read_known(run))
     return _best_of_galaxies(table)
 
 
@@ -68,7 +68,7 @@ def _lost_in_ingest(run: Run, object_ids: pd.Series) -> pd.DataFrame:
     return lost.reindex(columns=columns).astype(SCORE_TYPES)
 
 
-def _galaxies(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
+def galaxies(table: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
     """What makes rows one object: the published one, else the galaxy, else the cutout."""
     named = known.dropna(subset=["object_id"]).drop_duplicates("object_id")
     published = table["object_id"].map(named.set_index("object_id")["galaxy"])

@@ -499,6 +499,42 @@ def judge_generator_command(
         click.echo(judge_generator(run, generator))
 
 
+@main.command("evidence")
+@RUN_FILE
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["ablation", "injection", "known", "vetted", "calibration"]),
+    help="Make this part alone; may be repeated.",
+)
+@RUNS
+@DEVICE
+@explained
+def evidence_command(run_file: Path, only: tuple[str, ...], runs: Path, device: str) -> None:
+    """Say how good the search of RUN.toml is, and what made it so, as one page.
+
+    known: the ranks of published objects. calibration: whether probabilities keep their promise (of
+    a mock sky). [evidence.ablation] trains detectors that differ in one thing each, with several
+    seeds, and compares them on the same objects; [evidence.injection] paints lanes on galaxies and
+    looks which are found; [evidence.vetted] takes what people have looked at.
+
+    What is finished is not done again, whatever else changes, and stopped, also by kill -9, it
+    goes on where it was.
+
+    Writes evidence/ in the run's folder: a page to read (index.html), evidence.json, tables,
+    figures. docs/evidence.md says what every number means.
+    """
+    run = _open_run(run_file, runs, device)
+    from discovery import pipeline
+    from discovery.evidence.verb import asked_for, needs, prove
+    from discovery.run import alone
+
+    names = asked_for(run.config, only)
+    pipeline.require(run, needs(run, names), "evidence")
+    with alone(run.folder):
+        click.echo(prove(run, names))
+
+
 @main.group()
 def fetch() -> None:
     """Fetch surveys, cutouts, published lists and names over the network.

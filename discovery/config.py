@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from discovery.detector.config import DetectorConfig
 from discovery.errors import BadInput
+from discovery.evidence.config import Arm, EvidenceConfig
 from discovery.generator.config import KINDS, GeneratorConfig, SynthesisConfig
 from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
@@ -19,19 +20,6 @@ from discovery.surveys.base import NAME
 
 Survey = Annotated[GZ2Survey | FolderSurvey | MockSurvey, Field(discriminator="kind")]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-
-class EvidenceConfig(BaseModel):
-    """What the run has to prove besides finding candidates."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    compare_without_synthetic: bool = Field(
-        True, description="also search with a detector that saw no synthetic cutout"
-    )
-    natural_prevalence: float = Field(
-        0.0036, gt=0, lt=1, description="share of the quarry in the sky, to quote purity at"
-    )
 
 
 class CatalogueConfig(BaseModel):
@@ -107,6 +95,40 @@ class RunConfig(BaseModel):
                     + ("to train on" if split == "train" else "to set the threshold on")
                 )
         return self
+
+    @model_validator(mode="after")
+    def _evidence_can_be_had(self):
+        asked = self.evidence
+        if self.synthesis is None and (asked.ablation or asked.injection or asked.vetted):
+            raise ValueError("[evidence] needs a search; give [synthesis] and [catalogue] too")
+        if asked.sky and self.survey[0].kind != "mock":
+            raise ValueError(
+                "[[evidence.sky]] is a further mock sky, and this run's survey is no mock; real "
+                "cutouts to judge on are a [[survey]] with train = 0, validation = 0, search = 1"
+            )
+        seeds = [sky.seed for sky in (*asked.sky, *self.survey) if asked.sky]
+        if twice := {seed for seed in seeds if seeds.count(seed) > 1}:
+            raise ValueError(
+                f"[[evidence.sky]]: two skies have the seed {min(twice)}, the run's own counted; "
+                "the same objects are no further ones"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _arms_are_detectors(self):
+        for arm in self.evidence.ablation.expanded if self.evidence.ablation else ():
+            self._check_arm(arm)
+        return self
+
+    def _check_arm(self, arm: Arm) -> None:
+        if "seed" in arm.detector:
+            raise ValueError(f"arm {arm.name!r}: seed is not an arm's; give seeds under ablation")
+        try:
+            arm.config(self.detector, seed=0)
+        except ValidationError as error:
+            wrong = [problem | {"loc": ("detector", *problem["loc"])} for problem in error.errors()]
+            told = "; ".join(f"{_place(problem)}: {_reason(problem)}" for problem in wrong)
+            raise ValueError(f"arm {arm.name!r}: {told}") from None
 
     @model_validator(mode="after")
     def _has_positives_to_compare_with(self):

@@ -132,7 +132,9 @@ def _search(variant: str) -> list[Step]:
 def _settings(run: Run, *sections: str) -> dict:
     # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
     places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
-    values = run.config.model_dump(mode="json", exclude=places)
+    # `discovery evidence` is no step: what it is asked decides nothing that the walk makes.
+    asked = {"sky", "ablation", "injection", "vetted", "quoted_prevalence", "replicates"}
+    values = run.config.model_dump(mode="json", exclude=places | {"evidence": asked})
     return {section: values[section] for section in sections}
 
 

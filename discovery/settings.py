@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from discovery.config import CatalogueConfig, EvidenceConfig, RunConfig
+from discovery.config import CatalogueConfig, RunConfig
 from discovery.cutouts.config import FitsImages
 from discovery.detector.config import (
     ArtefactConfig,
@@ -18,6 +18,14 @@ from discovery.detector.config import (
     DetectorConfig,
     HardNegativesConfig,
     PaintedConfig,
+)
+from discovery.evidence.config import (
+    AblationConfig,
+    Arm,
+    EvidenceConfig,
+    InjectionConfig,
+    Sky,
+    VettedConfig,
 )
 from discovery.generator.config import (
     KINDS,
@@ -51,6 +59,11 @@ SECTIONS = {
     "[detector.hard_negatives]": HardNegativesConfig,
     "[cluster]": ClusterConfig,
     "[evidence]": EvidenceConfig,
+    "[[evidence.sky]]": Sky,
+    "[evidence.ablation]": AblationConfig,
+    "[[evidence.ablation.arms]]": Arm,
+    "[evidence.injection]": InjectionConfig,
+    "[evidence.vetted]": VettedConfig,
     "[catalogue]": CatalogueConfig,
 }
 WIDTH, INDENT = 100, 31
@@ -80,7 +93,9 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
 def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
-    lists = {"prompts", "set"} if kind is SynthesisConfig else set()
+    lists = {SynthesisConfig: {"prompts", "set"}, AblationConfig: {"arms"}}.get(kind, set())
+    if kind is EvidenceConfig:
+        lists = {"sky", "ablation", "injection", "vetted"}
     parts = {"augment", "painted", "artefacts", "hard_negatives"}
     return {"published", "fits"} | parts | lists
 

@@ -1,7 +1,5 @@
 """The steps of a run: each hands the run's folders and settings to one verb."""
 
-import os
-
 import pandas as pd
 import pyarrow as pa
 
@@ -17,16 +15,10 @@ from discovery.generator import train as generator_training
 from discovery.generator.checkpoint import GENERATORS, known_tags
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 from discovery.neighbours.group import group
+from discovery.processes import cores
 from discovery.release import write_draft
 from discovery.run import MIXED, Run
 from discovery.surveys import ingest as ingesting
-
-
-def cores() -> int:
-    """CPU cores that this process may use; in a container fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def ingest_step(run: Run) -> None:

@@ -36,6 +36,30 @@ class Cell:
     number: bool
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table on the page; tables/`name`.csv holds every digit of it."""
+
+    name: str
+    label: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it: sentences, tables, figures, and figures folded away."""
+
+    id: str
+    title: str
+    prose: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    folded: tuple[Picture, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
+
 def open_picture(path: Path, title: str, caption: str, alt: str) -> Picture:
     """The figure whose PNG is at `path`."""
     with Image.open(path) as image:

@@ -12,6 +12,11 @@ def percent(value: float) -> str:
     return f"{shown:.2g} %" if 0 < shown < 1 else f"{shown:.0f} %"
 
 
+def prevalence(value: float) -> str:
+    """A share of the sky, to three digits that count: '3.7 %', '0.364 %'."""
+    return f"{100 * value:.3g} %"
+
+
 def probability(value: float) -> str:
     """A probability to three digits, also where only the distance from 1 tells anything."""
     return f"1 − {1 - value:.1g}" if 0.9995 <= value < 1 else f"{value:.3g}"

@@ -124,6 +124,7 @@ def _read_parts(parts: Sequence[Part], workers: int) -> None:
         return
     # Processes of their own, started clean: threads of a parent do not survive a fork.
     spawn = get_context("spawn")
+    workers = min(workers, len(parts))  # one that is started has to load everything first
     with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
         try:
             futures = [pool.submit(read_part, part) for part in parts]

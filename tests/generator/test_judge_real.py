@@ -9,9 +9,9 @@ from PIL import Image
 
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.errors import BadInput
+from discovery.evidence.tables import markdown, once, records, write_both
 from discovery.generator.judge import features as looking
 from discovery.generator.judge.real import halves, join, load_images, refuse_leak, rows_to_judge
-from discovery.generator.judge.tables import markdown, once, records, write_both
 
 SMOOTH, DISC = "mock, smooth", "mock, edge-on galaxy"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from discovery.errors import BadInput
+from discovery.evidence.tables import once, write_both
 from discovery.files import digest
 from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
@@ -16,7 +17,6 @@ from discovery.generator.judge import distances, measures
 from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import columns, set_interval
 from discovery.generator.judge.real import LEAST, Images
-from discovery.generator.judge.tables import once, write_both
 from discovery.morphology.prompts import plain_text
 
 USUAL_PROMPTS = 3  # for the Pareto fronts, where the run file names none

@@ -12,6 +12,7 @@ import pandas as pd
 
 from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
+from discovery.evidence.tables import records, write_both
 from discovery.files import digest
 from discovery.generator.judge.case import Case, reads
 from discovery.generator.judge.intervals import columns, ratio_interval
@@ -25,7 +26,6 @@ from discovery.generator.judge.lanes import (
     train_lane_judge,
 )
 from discovery.generator.judge.real import Images, load_images
-from discovery.generator.judge.tables import records, write_both
 from discovery.morphology.captions import tags_of
 
 LANE, SMOOTH, DISC = "dust lane", "smooth", "edge-on galaxy"

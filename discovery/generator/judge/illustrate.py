@@ -9,6 +9,7 @@ import pandas as pd
 
 from discovery.cutouts import load_pixels
 from discovery.evidence.figures import SampleRow, sample_sheet, save
+from discovery.evidence.tables import once
 from discovery.files import digest
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import figures
@@ -16,7 +17,6 @@ from discovery.generator.judge.case import Case
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
 from discovery.generator.judge.structure import QUANTITIES
-from discovery.generator.judge.tables import once
 from discovery.generator.sample import sampler_of, trajectory
 
 PROMPTS_SHOWN, ABREAST = 5, 8

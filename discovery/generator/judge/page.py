@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from discovery.evidence.page import Cell, Picture, open_picture, write_page
+from discovery.evidence.page import Cell, Picture, Section, Table, open_picture, write_page
 from discovery.files import read_json
 from discovery.generator.judge import words
 from discovery.generator.judge.figures import sheet_name
@@ -15,30 +15,6 @@ from discovery.generator.judge.words import Found, auc, estimate, number, of, sh
 
 JUDGED = "judge.json"
 WIDE = ("trajectory", "structure", "dose-response", "pareto-fronts")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table on the page; tables/`name`.csv holds every digit of it."""
-
-    name: str
-    label: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    csv: bool
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands under it: sentences, tables, figures, and figures folded away."""
-
-    id: str
-    title: str
-    prose: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    folded: tuple[Picture, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

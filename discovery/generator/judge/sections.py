@@ -10,6 +10,7 @@ import pyarrow as pa
 from discovery.cutouts import load_pixels
 from discovery.cutouts.store import write_table
 from discovery.devices import pick_device
+from discovery.evidence.tables import digest_of, once, records, write_both
 from discovery.files import digest
 from discovery.generator.judge import distances, manifold, measures, memory, structure, tell_apart
 from discovery.generator.judge.case import Case
@@ -23,7 +24,6 @@ from discovery.generator.judge.intervals import (
 )
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
-from discovery.generator.judge.tables import digest_of, once, records, write_both
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
 LEAST_MEASURED = 10  # images, to speak of a distance or a bias

@@ -17,8 +17,8 @@ from photutils.segmentation import detect_sources
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
+from discovery.evidence.tables import digest_of, once
 from discovery.generator.judge.intervals import Measured, recentred_interval
-from discovery.generator.judge.tables import digest_of, once
 from discovery.processes import end_with_parent
 from discovery.progress import track
 

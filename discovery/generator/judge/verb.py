@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from discovery.errors import BadInput
+from discovery.evidence.tables import records
 from discovery.files import write_json
 from discovery.generator.judge import curves, dose, illustrate, sections
 from discovery.generator.judge.case import Case, open_case
 from discovery.generator.judge.page import JUDGED, write_judgement
-from discovery.generator.judge.tables import records
 from discovery.run import Run
 
 

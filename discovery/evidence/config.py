@@ -1,0 +1,188 @@
+"""What a run has to prove besides finding candidates."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from discovery.detector.config import DetectorConfig
+
+_SETTINGS = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sky(BaseModel):
+    """A further mock sky to judge on; nothing is trained or calibrated on it."""
+
+    model_config = _SETTINGS
+
+    seed: int = Field(ge=0, description="decides every object; not that of the run's own sky")
+    search: int = Field(10000, ge=1, description="objects to judge on")
+    quarry_fraction: float = Field(
+        0.0036, ge=0, le=1, description="share of the quarry; measures are quoted at natural ones"
+    )
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"sky-{self.seed}"
+
+
+class Arm(BaseModel):
+    """One way to train a detector; of a sweep, one for each value."""
+
+    model_config = _SETTINGS
+
+    name: str = Field(min_length=1, max_length=60, description="what readers call it")
+    synthetic: bool = Field(True, description="whether synthetic cutouts teach it too")
+    positives: int | None = Field(
+        None,
+        ge=1,
+        description="most listed positives to use, for training and threshold together, drawn by "
+        "seed; all if left out",
+    )
+    detector: dict[str, Any] = Field({}, description="keys of [detector] that it has otherwise")
+    sweep: dict[str, list[Any]] = Field(
+        {}, description="a key of [detector] with a list of values: an arm for each of them"
+    )
+
+    def expanded(self) -> list["Arm"]:
+        """The arms that it stands for, itself without a sweep."""
+        arms = []
+        for values in product(*self.sweep.values()):
+            chosen = dict(zip(self.sweep, values, strict=True))
+            said = [self.name, *(f"{key} {value}" for key, value in chosen.items())]
+            changed = {"name": ", ".join(said), "detector": self.detector | chosen, "sweep": {}}
+            arms.append(self.model_copy(update=changed))
+        return arms
+
+    def config(self, base: DetectorConfig, seed: int) -> DetectorConfig:
+        """The settings of its detector; a table such as `augment` changes key by key."""
+        return DetectorConfig.model_validate(
+            _merged(base.model_dump(), self.detector | {"seed": seed})
+        )
+
+
+def _merged(base: dict, changes: dict) -> dict:
+    nested = {
+        k for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)
+    }
+    return base | {k: _merged(base[k], v) if k in nested else v for k, v in changes.items()}
+
+
+class AblationConfig(BaseModel):
+    """Detectors that differ in one thing each, trained with several seeds, on the same objects."""
+
+    model_config = _SETTINGS
+
+    seeds: tuple[int, ...] = Field(
+        (1, 2, 3, 4, 5), min_length=1, description="of the trainings of every arm; five or more"
+    )
+    base: str = Field(description="name of the arm that all others are compared with")
+    arms: tuple[Arm, ...] = Field(min_length=2, description="the arms, in order")
+    top: int = Field(100, ge=1, description="how many of the first people would look at")
+
+    @property
+    def expanded(self) -> tuple[Arm, ...]:
+        """All arms, those of sweeps one by one."""
+        return tuple(one for arm in self.arms for one in arm.expanded())
+
+    @model_validator(mode="after")
+    def _arms_can_be_told_apart(self):
+        names = [arm.name for arm in self.expanded]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two arms are named {min(twice)!r}; give every arm its own name")
+        if self.base not in names:
+            raise ValueError(f"base = {self.base!r} is no arm; the arms: {', '.join(names)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed stands twice in seeds; the same training is no second one")
+        return self
+
+
+class InjectionConfig(BaseModel):
+    """Lanes painted on real galaxies that no detector has seen, to see which are found."""
+
+    model_config = _SETTINGS
+
+    hosts: int = Field(600, ge=20, description="galaxies to paint a lane on; fewer where fewer are")
+    tags: str = Field("smooth", description="tags that the caption of a host has to have")
+    without: str = Field("dust lane", description="a tag that it must not have")
+    tau_v: tuple[float, float] = Field(
+        (0.2, 8.0), description="optical depth in V, ends of a log-uniform distribution"
+    )
+    width: tuple[float, float] = Field(
+        (0.015, 0.2), description="scale height over outer radius, log-uniform"
+    )
+    radius: tuple[float, float] = Field(
+        (0.5, 2.5), description="outer radius over the host's half-light radius, log-uniform"
+    )
+    inclination: tuple[float, float] = Field(
+        (45.0, 90.0), description="degrees, 90 is edge-on; uniform in its cosine"
+    )
+    ring_share: float = Field(0.5, ge=0, le=1, description="share of rings; the rest are discs")
+    seeing_arcsec: float = Field(
+        1.3, gt=0, description="full width at half maximum, where the pixel scale is known"
+    )
+    seeing_px: float = Field(
+        1.2, gt=0, description="σ on the delivered pixels, where no pixel scale is known"
+    )
+    seed: int = Field(1, ge=0, description="decides hosts and lanes")
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self):
+        for name in ("tau_v", "width", "radius"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} = [{low:g}, {high:g}]; give 0 < low <= high")
+        low, high = self.inclination
+        if not 0 <= low <= high <= 90:
+            raise ValueError(
+                f"inclination = [{low:g}, {high:g}]; give degrees, 0 <= low <= high <= 90"
+            )
+        return self
+
+
+class VettedConfig(BaseModel):
+    """A sample of the searched objects that people have looked at."""
+
+    model_config = _SETTINGS
+
+    table: Path = Field(
+        description="CSV: object_id, grade, and stratum with stratum_size or drawn (the "
+        "probability with which the row was drawn); grade_2 is a second pass"
+    )
+    true_grades: tuple[str, ...] = Field(
+        ("A", "B"), min_length=1, description="grades that count as true"
+    )
+    finders: tuple[str, ...] = Field(
+        (), max_length=2, description="two columns of 0 and 1: which of two finders had the object"
+    )
+
+    @model_validator(mode="after")
+    def _finders_are_two(self):
+        if len(self.finders) == 1:
+            raise ValueError("finders names one column; capture–recapture needs two, or none")
+        return self
+
+
+class EvidenceConfig(BaseModel):
+    """What the run has to prove besides finding candidates."""
+
+    model_config = _SETTINGS
+
+    compare_without_synthetic: bool = Field(
+        True, description="also search with a detector that saw no synthetic cutout"
+    )
+    natural_prevalence: float = Field(
+        0.0036, gt=0, lt=1, description="share of the quarry in the sky, to quote purity at"
+    )
+    quoted_prevalence: float = Field(
+        0.037, gt=0, lt=1, description="at which others quote the area under precision–recall"
+    )
+    replicates: int = Field(1000, ge=100, description="of every bootstrap")
+    sky: tuple[Sky, ...] = Field(
+        (), description="[[evidence.sky]]: of a mock run, further skies to judge on"
+    )
+    ablation: AblationConfig | None = Field(None, description="which arms to train and compare")
+    injection: InjectionConfig | None = Field(None, description="which lanes to paint and find")
+    vetted: VettedConfig | None = Field(None, description="what people have looked at")

@@ -1,0 +1,476 @@
+"""The page of `discovery evidence`: evidence.json for people, with its figures and tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from discovery.config import RunConfig
+from discovery.evidence import words
+from discovery.evidence.page import Cell, Picture, Section, Table, open_picture, write_page
+from discovery.files import read_json
+
+FOUND = "evidence.json"
+Found = Mapping
+
+
+def write_evidence(folder: Path, config: RunConfig) -> Path:
+    """Write the page of what lies in `folder`, beside its evidence.json.
+
+    Returns:
+        `folder`/index.html.
+    """
+    found = read_json(folder / FOUND)
+    parts = [part for name, tell in SECTIONS.items() if name in found
+             for part in tell(folder, found[name])]  # fmt: skip
+    return write_page(
+        folder / "index.html",
+        "evidence.html",
+        title=f"Evidence for {config.catalogue.title}",
+        run=config.name,
+        verdict=[
+            line for name in VERDICTS if name in found for line in VERDICTS[name](found[name])
+        ],
+        tiles=[],
+        sections=parts,
+        wide=WIDE,
+    )
+
+
+def text(said: str) -> Cell:
+    return Cell(said, said, False)
+
+
+def count(number: int) -> Cell:
+    return Cell(f"{number:,}", number, True)
+
+
+def measured(
+    row: Found, name: str = "value", write: Callable[[float], str] = words.percent
+) -> Cell:
+    """'48 % (31–66 %)' of a record with `name`, `name_low`, `name_high`."""
+    value, low, high = _ends(row, name)
+    if value is None:
+        return Cell("–", "", True)
+    ends = f"{'–' if low is None else write(low)} to {'∞' if high is None else write(high)}"
+    return Cell(f"{write(value)} ({ends})", value, True)
+
+
+def _ends(row: Found, name: str) -> tuple:
+    before = "" if name == "value" else f"{name}_"
+    return row[name], row[f"{before}low"], row[f"{before}high"]
+
+
+def plain(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def points(value: float) -> str:
+    """A difference of two shares, in points of a per cent."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def picture(folder: Path, name: str, title: str, caption: str) -> tuple[Picture, ...]:
+    path = folder / "figures" / f"{name}.png"
+    return (open_picture(path, title, caption, alt=f"{title}. {caption}"),) if path.exists() else ()
+
+
+def table(
+    folder: Path, name: str, label: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> Table:
+    there = bool(name) and (folder / "tables" / f"{name}.csv").exists()
+    return Table(name, label, tuple(headings), tuple(map(tuple, rows)), there)
+
+
+# measure -> heading, how its mean is written, how its difference
+MEASURES = {
+    "auroc": ("AUROC", plain, plain),
+    "auprc_quoted": ("AUPRC at {quoted}", plain, plain),
+    "auprc_natural": ("AUPRC at {natural}", plain, plain),
+    "completeness_fpr_1e-2": ("Completeness at FPR 1 %", words.percent, points),
+    "completeness_fpr_1e-3": ("Completeness at FPR 0.1 %", words.percent, points),
+    "purity_frozen": ("Purity at the frozen threshold", words.percent, points),
+    "completeness_frozen": ("Completeness there", words.percent, points),
+    "true_in_top": ("True among the first {top}", plain, plain),
+    "ece": ("Calibration error", plain, plain),
+    "promised": ("Promised over true", plain, plain),
+}
+ONLY_TRUTH = ("ece", "promised")
+COMPARED = ("auprc_quoted", "completeness_fpr_1e-2", "completeness_fpr_1e-3", "purity_frozen")
+
+
+def ablation(folder: Path, found: Found) -> list[Section]:
+    sections = [_ablation_of(folder, found, target) for target in reversed(found["targets"])]
+    return [*sections, _trainings(folder, found)]
+
+
+def _ablation_of(folder: Path, found: Found, target: str) -> Section:
+    of, base = found["targets"][target], found["base"]
+    name = "ablation-" + target.replace(" ", "-")
+    shown = [m for m in MEASURES if found["truth"] or m not in ONLY_TRUTH]
+    titles = [MEASURES[m][0].format(**_said(of)) for m in shown]
+    rows = [
+        [text(arm), *(measured(_row(of, arm, m), write=MEASURES[m][1]) for m in shown)]
+        for arm in _arms(of)
+    ]
+    bound = "" if found["truth"] else (
+        " What nobody has published counts as not the quarry, so areas and purities are lower "
+        "bounds."
+    )  # fmt: skip
+    return Section(
+        name,
+        f"Ablation: {target}",
+        (
+            f"Judged on {of['true']:,} objects of the quarry ({target}) and {of['others']:,} "
+            f"others, at a natural prevalence of {_said(of)['natural']}. Means over the seeds; "
+            "brackets are 95 % intervals of a paired bootstrap over objects and seeds." + bound,
+            f"The second table is the difference from “{base}” on the same draws: areas as they "
+            "are, shares in points of a per cent." + _unmeasured(of),
+        ),
+        (
+            table(folder, name, f"Ablation, {target}", ("Arm", *titles), rows),
+            _differences(folder, of, name, base),
+        ),
+        (
+            *picture(folder, name, "Arms side by side", "Points are means over the seeds with "
+                     "95 % intervals, ticks the single seeds. Further right is better."),
+            *picture(folder, f"{name}-ratio", "Worth over the base arm", f"Completeness at a false "
+                     f"positive rate of 0.1 %, divided by that of “{base}”. Right of the dashed "
+                     "line is better; an interval that does not touch it is no luck."),
+        ),
+    )  # fmt: skip
+
+
+def _unmeasured(of: Found) -> str:
+    if of["others"] >= 1000:
+        return ""
+    return " Fewer than 1,000 others cannot tell a false positive rate of 0.1 % from none."
+
+
+def _said(of: Found) -> dict:
+    shares = {name: words.prevalence(of[name]) for name in ("natural", "quoted")}
+    return shares | {"top": f"{of['top']:,}"}
+
+
+def _arms(of: Found) -> list[str]:
+    return list(dict.fromkeys(row["arm"] for row in of["measures"]))
+
+
+def _row(of: Found, arm: str, measure: str) -> Found:
+    return next(r for r in of["measures"] if (r["arm"], r["measure"]) == (arm, measure))
+
+
+def _differences(folder: Path, of: Found, name: str, base: str) -> Table:
+    headings = [
+        "Arm",
+        *(MEASURES[m][0].format(**_said(of)) for m in COMPARED),
+        "Ratio at FPR 0.1 %",
+    ]
+    rows = [
+        [
+            text(arm),
+            *(measured(_row(of, arm, m), "difference", MEASURES[m][2]) for m in COMPARED),
+            measured(_row(of, arm, "completeness_fpr_1e-3"), "ratio", plain),
+        ]
+        for arm in _arms(of)
+        if arm != base
+    ]
+    return Table(f"{name}-differences", f"Difference from “{base}”", headings,
+                 tuple(map(tuple, rows)), csv=False)  # fmt: skip
+
+
+def _trainings(folder: Path, found: Found) -> Section:
+    headings = ("Arm", "Seed", "Real positives", "Synthetic positives", "Settings", "Threshold",
+                "Folder")  # fmt: skip
+    rows = [
+        (
+            text(row["arm"]),
+            count(row["seed"]),
+            count(row["real_positives"]),
+            count(row["synthetic_positives"]),
+            text(", ".join(f"{k} = {v}" for k, v in row["settings"].items()) or "as [detector]"),
+            Cell(words.probability(row["threshold"]), row["threshold"], True),
+            text(f"detectors/{row['folder']}"),
+        )
+        for row in found["arms"]
+    ]
+    label = "Trainings"
+    return Section("trainings", label, (), (table(folder, "trainings", label, headings, rows),))
+
+
+def ablation_verdict(found: Found) -> list[str]:
+    """The largest ratio of completeness at FPR 0.1 %, whether it is one or not."""
+    target = list(found["targets"])[-1]
+    of = found["targets"][target]
+    rows = [_row(of, arm, "completeness_fpr_1e-3") for arm in _arms(of) if arm != found["base"]]
+    known = [row for row in rows if row["ratio"] is not None]
+    if not known:
+        return []
+    best = max(known, key=lambda row: row["ratio"])
+    return [
+        f"At a false positive rate of 0.1 % “{best['arm']}” finds {words.percent(best['value'])} "
+        f"({target}), {measured(best, 'ratio', plain).text} times what “{found['base']}” finds."
+    ]
+
+
+def injection(folder: Path, found: Found) -> list[Section]:
+    detectors, settings = found["detectors"], found["settings"]
+    first = next(iter(detectors.values()))
+    said = (
+        f"Lanes were painted on {found['hosts']:,} galaxies of the search split with captions "
+        f"{settings['tags']!r}; {found['not_painted']:,} more had nothing in their middle to paint "
+        f"on. Beside them stand {first['others']:,} searched galaxies that are not known to be of "
+        "the quarry. The control is the same host through the same brush without dust: what is "
+        "found of it is found for the brush."
+    )
+    rows = [
+        (text(words.trained_on(variant)), *(counted(of[name]) for name in INJECTED))
+        for variant, of in detectors.items()
+    ]
+    return [
+        Section(
+            "injection",
+            "Injection and recovery",
+            (said,),
+            (
+                table(folder, "", "Painted lanes at the frozen threshold",
+                      ("Detector", *INJECTED.values()), rows),
+                _injected_ranking(folder, detectors),
+                _bins(folder, *next(iter(detectors.items()))),
+            ),
+            (
+                *picture(folder, "injection-lanes", "What was painted", "The first lanes of each "
+                         "range of optical depth, as delivered, and the first controls."),
+                *picture(folder, "injection", "Recovery", "Share found at the frozen threshold in "
+                         "bins of a fifth of all lanes each; bars are 95 % intervals."),
+                *(p for variant in detectors for p in picture(
+                    folder, f"injection-{variant}-surfaces",
+                    f"Recovery in two dimensions, {words.trained_on(variant)}",
+                    "Numbers are found of painted in each cell; brighter is more complete.")),
+            ),
+        )
+    ]  # fmt: skip
+
+
+INJECTED = {
+    "found": "Completeness",
+    "found_standing_out": "Where the lane stands out",
+    "controls_found": "Controls found",
+    "others_found": "Others found",
+}
+
+
+def counted(share: Found) -> Cell:
+    """'48 % (31–66 %; 12 of 25)' of a proportion."""
+    if share["estimate"] is None:
+        return Cell("–", "", True)
+    low, high = words.percent(share["low"]), words.percent(share["high"])
+    ends = f"{low} to {high}; {share['k']:,} of {share['n']:,}"
+    return Cell(f"{words.percent(share['estimate'])} ({ends})", share["estimate"], True)
+
+
+RANKED = {
+    "auroc": ("AUROC", plain),
+    "auprc_quoted": ("AUPRC at the quoted prevalence", plain),
+    "completeness_fpr_6.3e-3": ("Completeness at FPR 0.63 %", words.percent),
+    "completeness_fpr_1e-3": ("Completeness at FPR 0.1 %", words.percent),
+    "purity_at_half": ("Purity at 50 % completeness, natural prevalence", words.percent),
+}
+
+
+def _injected_ranking(folder: Path, detectors: Found) -> Table:
+    rows = []
+    for variant, of in detectors.items():
+        for name, target in (("ranking", "all"), ("ranking_standing_out", "lane stands out")):
+            by_name = {row["measure"]: row for row in of[name]}
+            if by_name:
+                cells = (measured(by_name[m], write=write) for m, (_, write) in RANKED.items())
+                rows.append((text(words.trained_on(variant)), text(target), *cells))
+    headings = ("Detector", "Lanes", *(title for title, _ in RANKED.values()))
+    return table(folder, "", "Painted lanes among all others", headings, rows)
+
+
+def _bins(folder: Path, variant: str, of: Found) -> Table:
+    rows = [
+        (
+            text(row["parameter"]),
+            Cell(f"{plain(row['low'])} to {plain(row['high'])}", row["low"], True),
+            measured(row, "completeness"),
+            Cell(f"{row['found']:,} of {row['painted']:,}", row["found"], True),
+        )
+        for row in of["bins"]
+    ]
+    label = f"Recovery by parameter, {words.trained_on(variant)}"
+    headings = ("Parameter", "From, to", "Completeness", "Found")
+    return table(folder, f"injection-{variant}", label, headings, rows)
+
+
+def injection_verdict(found: Found) -> list[str]:
+    variant, of = next(iter(found["detectors"].items()))
+    return [
+        f"Of {found['hosts']:,} lanes painted on unseen galaxies the detector trained on "
+        f"{words.trained_on(variant)} finds {counted(of['found']).text}."
+    ]
+
+
+def known(folder: Path, found: Found) -> list[Section]:
+    tables = []
+    for variant, of in found["detectors"].items():
+        rows = [
+            (
+                text(str(row["name"])),
+                text(row["object_id"] or ""),
+                Cell(_rank(row["rank"]), "" if row["rank"] is None else row["rank"], True),
+                _share_of(row["top_share"]),
+                _probability(row["probability"]),
+                text(row["outcome"]),
+            )
+            for row in of["objects"]
+        ]
+        headings = ("Published as", "Object", "Rank", "Among the first", "Probability", "Outcome")
+        label = f"Published objects, {words.trained_on(variant)}"
+        if rows:
+            tables.append(table(folder, f"known-{variant}", label, headings, rows))
+    said = tuple(_known_said(variant, of) for variant, of in found["detectors"].items())
+    return [Section("known", "Known objects", said, tuple(tables))]
+
+
+def _rank(rank: float | None) -> str:
+    return "–" if rank is None else f"{rank:,.0f}"
+
+
+def _share_of(share: float | None) -> Cell:
+    return Cell("–", "", True) if share is None else Cell(words.prevalence(share), share, True)
+
+
+def _probability(value: float | None) -> Cell:
+    return Cell("–", "", True) if value is None else Cell(words.probability(value), value, True)
+
+
+def _known_said(variant: str, of: Found) -> str:
+    start = (
+        f"Trained on {words.trained_on(variant)}: of {of['published']:,} published objects kept "
+        f"out of training {of['searched']:,} were searched, among {of['of']:,} galaxies"
+    )
+    if of["auroc"] is None or of["median_top_share"] is None:
+        return f"{start}; there is nothing to rank."
+    return (
+        f"{start}. {of['candidates']:,} are candidates; their median is in the first "
+        f"{words.prevalence(of['median_top_share'])}, the last in the first "
+        f"{words.prevalence(of['worst_top_share'])}; {of['in_top_0.01']:,} in the first 1 %, "
+        f"{of['in_top_0.05']:,} in the first 5 %. AUROC {of['auroc']:.3f} "
+        f"({of['auroc_low']:.3f} to {of['auroc_high']:.3f}), every other object taken for false."
+    )
+
+
+def known_verdict(found: Found) -> list[str]:
+    return [_known_said(*next(iter(found["detectors"].items())))]
+
+
+CALIBRATED = {
+    "ece": "Calibration error",
+    "ece_high": "The same, probability of 1 % and more",
+    "promised": "Promised over true",
+}
+
+
+def calibration(folder: Path, found: Found) -> list[Section]:
+    rows = []
+    for variant, of in found["detectors"].items():
+        by_name = {row["measure"]: row for row in of["measures"]}
+        cells = (measured(by_name[name], write=plain) for name in CALIBRATED)
+        rows.append((text(words.trained_on(variant)), *cells))
+    said = (
+        f"On {found['true']:,} of the quarry among {found['objects']:,} objects, all weighted to a "
+        f"prevalence of {words.prevalence(found['natural'])}. Saying 0 of everything would have a "
+        f"calibration error of {plain(found['natural'])}: the second column, which leaves out what "
+        "is nearly certainly nothing, and the third are what a promise is worth."
+    )
+    pictures = [
+        p
+        for variant in found["detectors"]
+        for p in picture(folder, f"calibration-{variant}",
+                         f"Reliability, {words.trained_on(variant)}",
+                         "Points on the dashed line keep their promise. Numbers are objects in "
+                         "the bin; triangles are upper limits where none was true.")
+    ]  # fmt: skip
+    made = table(folder, "", "Calibration", ("Detector", *CALIBRATED.values()), rows)
+    return [Section("calibration", "Calibration", (said,), (made,), tuple(pictures))]
+
+
+def vetted(folder: Path, found: Found) -> list[Section]:
+    tops = [(count(row["top"]), measured(row, "purity")) for row in found["tops"]]
+    strata = [
+        (
+            text(row["stratum"]),
+            Cell(f"{row['objects']:,.0f}", row["objects"], True),
+            count(row["vetted"]),
+            count(row["true"]),
+            measured(row, "share"),
+        )
+        for row in found["strata"]
+    ]
+    headings = ("Stratum", "Objects", "Vetted", "True", "Share")
+    return [
+        Section(
+            "vetted",
+            "After vetting",
+            (*_vetted_said(found), *_twice(found["agreement"]), *_captured(found["capture"])),
+            (
+                table(folder, "vetted-strata", "Strata", headings, strata),
+                table(folder, "vetted-tops", "Purity of the first", ("First", "Purity"), tops),
+            ),
+        )
+    ]  # fmt: skip
+
+
+def _vetted_said(found: Found) -> tuple[str, ...]:
+    return (
+        f"{found['vetted']:,} objects were vetted; they stand for {found['stands_for']:,.0f} of "
+        f"{found['searched']:,} searched. True are the grades {', '.join(found['true_grades'])}.",
+        f"True in all: {measured(found['true'], write=plain).text}. Purity of the candidates "
+        f"{measured(found['purity']).text}, completeness {measured(found['completeness']).text}.",
+    )
+
+
+def _twice(agreement: Found | None) -> tuple[str, ...]:
+    if agreement is None:
+        return ()
+    return (
+        f"Two passes over {agreement['objects']:,} objects gave the same grade to "
+        f"{counted(agreement['same']).text}; Cohen's kappa "
+        f"{measured(agreement, 'kappa', plain).text}, of true or not "
+        f"{measured(agreement, 'kappa_true', plain).text}.",
+    )
+
+
+def _captured(capture: Found | None) -> tuple[str, ...]:
+    if capture is None:
+        return ()
+    one, other = capture["finders"]
+    return (
+        f"{one} has {capture['first']:,} true ones, {other} {capture['second']:,}, both "
+        f"{capture['both']:,}: by capture and recapture there are at least about "
+        f"{measured(capture, 'number', plain).text}. Finders that like the same objects make "
+        "this too small.",
+    )
+
+
+def vetted_verdict(found: Found) -> list[str]:
+    return [_vetted_said(found)[1]]
+
+
+SECTIONS: dict[str, Callable[[Path, Found], list[Section]]] = {
+    "ablation": ablation,
+    "injection": injection,
+    "known": known,
+    "vetted": vetted,
+    "calibration": calibration,
+}
+VERDICTS: dict[str, Callable[[Found], list[str]]] = {
+    "ablation": ablation_verdict,
+    "injection": injection_verdict,
+    "known": known_verdict,
+    "vetted": vetted_verdict,
+}
+WIDE = ("ablation-all", "ablation-lane-stands-out", "injection", "injection-lanes",
+        "injection-mixed-surfaces", "injection-real-only-surfaces")  # fmt: skip

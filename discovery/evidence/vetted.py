@@ -1,0 +1,326 @@
+"""After vetting: purity and completeness from a sample of the search that people have looked at.
+
+The sample is drawn in strata, objects below the cut among them: without these, what the search
+missed is not known. With n of the N objects of a cell vetted (a cell: one stratum, one side of the
+cut) and k of them true, the cell holds N k / n true ones (Horvitz & Thompson 1952, JASA 47, 663).
+
+Intervals come from drawing the true ones among the N − n that nobody has looked at: their share
+from Jeffreys' posterior Beta(k + 1/2, n − k + 1/2), their number from a binomial. Resampling the
+vetted rows would call a cell without a single true one certain; a hundred objects below the cut
+with none true leave room for many in ten thousand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from discovery.candidates import read_scores, threshold_of
+from discovery.errors import BadInput
+from discovery.evidence.config import VettedConfig
+from discovery.evidence.metrics import Estimate, ranks, wilson
+from discovery.evidence.tables import write_both
+from discovery.run import MIXED, Run
+
+DRAWS = 4_000
+TOPS = (10, 30, 100, 300)
+Z95 = float(norm.ppf(0.975))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`true` of `vetted` out of `objects` objects that were drawn from alike."""
+
+    true: int
+    vetted: int
+    objects: int
+
+
+def total(cells: Sequence[Cell]) -> float:
+    """Horvitz–Thompson's estimate of how many true objects the cells hold."""
+    return sum(cell.objects * cell.true / cell.vetted for cell in cells)
+
+
+def draw_totals(cells: Sequence[Cell], rng: np.random.Generator) -> np.ndarray:
+    """(DRAWS,) true objects that the cells may hold, given what was vetted."""
+    totals = np.zeros(DRAWS)
+    for cell in cells:
+        share = rng.beta(cell.true + 0.5, cell.vetted - cell.true + 0.5, DRAWS)
+        totals += cell.true + rng.binomial(cell.objects - cell.vetted, share)
+    return totals
+
+
+def purity(cells: Sequence[Cell], seed: int = 0) -> Estimate:
+    """Share of the cells' objects that is true."""
+    objects = sum(cell.objects for cell in cells)
+    if not objects:
+        return Estimate(None, 0.0, 1.0)
+    drawn = draw_totals(cells, np.random.default_rng(seed)) / objects
+    return _around(total(cells) / objects, drawn)
+
+
+def completeness(above: Sequence[Cell], below: Sequence[Cell], seed: int = 0) -> Estimate:
+    """Share of all true objects that is above the cut; not defined where none is known."""
+    rng = np.random.default_rng(seed)
+    found, missed = draw_totals(above, rng), draw_totals(below, rng)
+    if total([*above, *below]) == 0:
+        return Estimate(None, 0.0, 1.0)
+    everywhere = np.maximum(found + missed, 1)
+    return _around(total(above) / total([*above, *below]), found / everywhere)
+
+
+def _around(value: float, drawn: np.ndarray) -> Estimate:
+    # Where no true one is below the cut the estimate is at the end of what is possible.
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)))
+
+
+def kappa(first: Sequence, second: Sequence) -> Estimate:
+    """Cohen's kappa of two passes over the same objects, −1 to 1.
+
+    The variance is that of Fleiss, Cohen & Everitt (1969, Psychol. Bull. 72, 323, eq. 13). Not
+    defined where one grade is all that either pass gave.
+    """
+    grades = sorted({*first, *second})
+    table = pd.crosstab(pd.Series(list(first)), pd.Series(list(second)))
+    shares = table.reindex(index=grades, columns=grades, fill_value=0).to_numpy(float)
+    n = shares.sum()
+    shares = shares / n
+    rows, columns = shares.sum(1), shares.sum(0)
+    agreed, by_chance = np.trace(shares), float(rows @ columns)
+    if by_chance == 1:
+        return Estimate(None, -1.0, 1.0)
+    value = (agreed - by_chance) / (1 - by_chance)
+    of_agreed = (1 - by_chance) - (rows + columns) * (1 - agreed)
+    apart = (1 - agreed) * (columns[:, None] + rows[None, :])
+    np.fill_diagonal(apart, of_agreed)
+    spread = (shares * apart**2).sum() - (agreed * by_chance - 2 * by_chance + agreed) ** 2
+    sigma = np.sqrt(max(spread, 0) / n) / (1 - by_chance) ** 2
+    low, high = np.clip(value + np.array([-1, 1]) * Z95 * sigma, -1, 1)
+    return Estimate(float(value), float(low), float(high))
+
+
+def chapman(first: int, second: int, both: int) -> Estimate:
+    """How many there are, from how many each of two finders has and how many both have.
+
+    Chapman's estimator (1951, Univ. Calif. Publ. Stat. 1, 131) with Seber's variance (1970,
+    Biometrika 57, 329); the interval is log-normal about those that neither has (Chao 1987,
+    Biometrics 43, 783). Finders that like the same objects make it too small: a lower bound.
+    """
+    if not 0 <= both <= min(first, second):
+        raise ValueError(f"{both} are in both finders, of {first} and {second}")
+    n = (first + 1) * (second + 1) / (both + 1) - 1
+    variance = (first + 1) * (second + 1) * (first - both) * (second - both)
+    variance /= (both + 1) ** 2 * (both + 2)
+    seen = first + second - both
+    unseen = n - seen
+    if unseen <= 0 or variance <= 0:
+        return Estimate(float(n), float(seen), float(n))
+    factor = np.exp(Z95 * np.sqrt(np.log1p(variance / unseen**2)))
+    return Estimate(float(n), float(seen + unseen / factor), float(seen + unseen * factor))
+
+
+def read_vetted(config: VettedConfig) -> pd.DataFrame:
+    """object_id, stratum, objects_each (1 / the probability of being drawn), is_true, grade, and as
+    they are grade_2 and the finders.
+
+    Raises:
+        BadInput: the table or a column is missing, an object stands twice, a number is none.
+    """
+    table = _read(config.table)
+    _need(table, ["object_id", "grade", *config.finders], config.table)
+    twice = table["object_id"].duplicated()
+    if twice.any():
+        raise BadInput(
+            f"{config.table}: {table['object_id'][twice].iloc[0]} stands in it twice; a second "
+            "pass is a column, grade_2."
+        )
+    if (table["grade"] == "").any():
+        raise BadInput(
+            f"{config.table}: {table['object_id'][table['grade'] == ''].iloc[0]} has no grade; "
+            "leave out what nobody has looked at, it counts by its stratum."
+        )
+    for name in config.finders:
+        _refuse_other(table[name], ("0", "1"), name, config.table)
+        table[name] = table[name] == "1"
+    table["stratum"] = table.get("stratum", "all")
+    table["objects_each"] = _objects_each(table, config.table)
+    return table.assign(is_true=table["grade"].isin(config.true_grades))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise BadInput(
+            f"vetted: no table {path}; give the path of a CSV with object_id, grade, stratum and "
+            "stratum_size."
+        ) from None
+    except (ValueError, OSError) as error:
+        raise BadInput(f"vetted: {path} is not a CSV: {error}") from None
+
+
+def _need(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise BadInput(
+            f"{path} lacks {', '.join(missing)}; it has {', '.join(table.columns)}. Needed: "
+            f"{', '.join(columns)}, and stratum with stratum_size, or drawn."
+        )
+
+
+def _refuse_other(values: pd.Series, valid: Sequence[str], name: str, path: Path) -> None:
+    if (wrong := ~values.isin(valid)).any():
+        raise BadInput(
+            f"{path}: {name} is {values[wrong].iloc[0]!r} in row {wrong.idxmax() + 1}; valid: "
+            f"{', '.join(valid)}."
+        )
+
+
+def _objects_each(table: pd.DataFrame, path: Path) -> pd.Series:
+    """How many objects a vetted row stands for."""
+    if "drawn" in table:
+        drawn = _numbers(table["drawn"], "drawn", path)
+        if not drawn.between(0, 1, inclusive="right").all():
+            raise BadInput(f"{path}: drawn is a probability, above 0 and up to 1.")
+        return 1 / drawn
+    _need(table, ["stratum_size"], path)
+    sizes = _numbers(table["stratum_size"], "stratum_size", path)
+    vetted = table.groupby("stratum")["stratum"].transform("size")
+    of_each = sizes.groupby(table["stratum"])
+    if (of_each.transform("nunique") > 1).any() or (sizes < vetted).any():
+        raise BadInput(
+            f"{path}: stratum_size is how many objects a stratum holds, the same in all its rows "
+            "and not less than were vetted."
+        )
+    return sizes / vetted
+
+
+def _numbers(values: pd.Series, name: str, path: Path) -> pd.Series:
+    numbers = pd.to_numeric(values, errors="coerce")
+    if (wrong := ~np.isfinite(numbers)).any():
+        raise BadInput(
+            f"{path}: {name} is {values[wrong].iloc[0]!r} in row {wrong.idxmax() + 1}; it has to "
+            "be a number."
+        )
+    return numbers
+
+
+def cells_of(rows: pd.DataFrame) -> list[Cell]:
+    """Cells of the rows: of one stratum, standing for equally many objects."""
+    cells = []
+    for (_, each), part in rows.groupby(["stratum", "objects_each"]):
+        objects = max(round(each * len(part)), len(part))
+        cells.append(Cell(int(part["is_true"].sum()), len(part), objects))
+    return cells
+
+
+def judge_vetted(run: Run, out: Path) -> dict:
+    """Purity and completeness of the search by what was vetted; tables in `out`.
+
+    Returns:
+        what evidence.json says of it.
+
+    Raises:
+        BadInput: see `read_vetted`; also where a vetted object was not searched.
+    """
+    config = run.config.evidence.vetted
+    rows = _with_search(read_vetted(config), run)
+    above, below = rows[rows["candidate"]], rows[~rows["candidate"]]
+    strata = pd.DataFrame(_strata(rows))
+    write_both(strata, out / "tables" / "vetted-strata")
+    found = {
+        "vetted": len(rows),
+        "stands_for": float(rows["objects_each"].sum()),
+        "searched": int(rows.attrs["searched"]),
+        "true_grades": list(config.true_grades),
+        "true": _said("", _total_of(rows)),
+        "purity": _said("", purity(cells_of(above))),
+        "completeness": _said("", completeness(cells_of(above), cells_of(below))),
+        "tops": [{"top": top} | _said("purity", _purity_of_top(rows, top)) for top in TOPS],
+        "strata": strata.to_dict("records"),
+        "agreement": _agreement(rows, config),
+        "capture": _capture(rows, config),
+    }
+    write_both(pd.DataFrame(found["tops"]), out / "tables" / "vetted-tops")
+    return found
+
+
+def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
+    searched = read_scores(run, MIXED).query("split == 'search'")
+    searched = searched.assign(rank=ranks(searched["score"])).set_index("object_id")
+    lost = ~vetted["object_id"].isin(searched.index)
+    if lost.any():
+        raise BadInput(
+            f"{run.config.evidence.vetted.table}: {lost.sum():,} vetted objects were not searched, "
+            f"the first is {vetted['object_id'][lost].iloc[0]}; valid are object_ids of the search "
+            "split, of each galaxy the cutout that scored best."
+        )
+    rows = vetted.join(searched[["probability", "rank"]], on="object_id")
+    rows["candidate"] = rows["probability"] >= threshold_of(run, MIXED)
+    rows.attrs["searched"] = len(searched)
+    return rows
+
+
+def _said(name: str, e: Estimate) -> dict:
+    before = f"{name}_" if name else ""
+    return {name or "value": e.value, f"{before}low": e.low, f"{before}high": e.high}
+
+
+def _total_of(rows: pd.DataFrame) -> Estimate:
+    cells = cells_of(rows)
+    return _around(total(cells), draw_totals(cells, np.random.default_rng(0)))
+
+
+def _purity_of_top(rows: pd.DataFrame, top: int) -> Estimate:
+    return purity(cells_of(rows[rows["rank"] <= top]))
+
+
+def _strata(rows: pd.DataFrame) -> list[dict]:
+    found = []
+    for stratum, part in rows.groupby("stratum", sort=False):
+        share = wilson(int(part["is_true"].sum()), len(part))
+        found.append(
+            {
+                "stratum": stratum,
+                "objects": float(part["objects_each"].sum()),
+                "vetted": share.n,
+                "true": share.k,
+                "share": share.estimate,
+                "share_low": share.low,
+                "share_high": share.high,
+            }
+        )
+    return found
+
+
+def _agreement(rows: pd.DataFrame, config: VettedConfig) -> dict | None:
+    """How well two passes agree: on every grade, and on what is true."""
+    if "grade_2" not in rows:
+        return None
+    twice = rows[rows["grade_2"] != ""]
+    if twice.empty:
+        return None
+    same = wilson(int((twice["grade"] == twice["grade_2"]).sum()), len(twice))
+    true = (twice[name].isin(config.true_grades) for name in ("grade", "grade_2"))
+    return {
+        "objects": len(twice),
+        "same": vars(same),
+        **_said("kappa", kappa(twice["grade"], twice["grade_2"])),
+        **_said("kappa_true", kappa(*true)),
+    }
+
+
+def _capture(rows: pd.DataFrame, config: VettedConfig) -> dict | None:
+    """True ones that neither of two finders has, by those that one or both have."""
+    if not config.finders:
+        return None
+    one, other = (rows["is_true"] & rows[name] for name in config.finders)
+    counts = int(one.sum()), int(other.sum()), int((one & other).sum())
+    return {
+        "finders": list(config.finders),
+        **dict(zip(("first", "second", "both"), counts, strict=True)),
+        **_said("number", chapman(*counts)),
+    }
