@@ -16,6 +16,7 @@ from discovery.detector.config import ArtefactConfig, DetectorConfig, PaintedCon
 from discovery.detector.examples import (
     ARTEFACT,
     HELD_OUT_EVERY,
+    LEAST_CAPTIONS,
     PAINTED,
     REAL,
     Examples,
@@ -26,7 +27,7 @@ from discovery.detector.examples import (
 from discovery.errors import BadInput
 from discovery.morphology import paint
 from discovery.morphology.artefacts import draw_artefact
-from discovery.morphology.captions import require_tags, tags_of
+from discovery.morphology.captions import tags_of
 from discovery.morphology.lanes import draw_lane
 from discovery.progress import say, track
 
@@ -118,7 +119,12 @@ def _hosts(real: Examples, config: PaintedConfig, seed: int) -> list[Canvas]:
 def _holds(tags: pd.DataFrame, wanted: str) -> np.ndarray:
     """Which captions hold all of the tags, bool (N,)."""
     names = sorted(tags_of(wanted))
-    require_tags(names, tags.sum().to_dict(), "painted.hosts")
+    if unseen := sorted(set(names) - set(tags)):
+        raise BadInput(
+            f"painted.hosts names {', '.join(map(repr, unseen))}, which fewer than "
+            f"{LEAST_CAPTIONS} captions of training cutouts have; the tags are "
+            f"{', '.join(sorted(tags)) or 'none'}."
+        )
     return tags[names].eq(1).all(axis=1).to_numpy()
 
 
