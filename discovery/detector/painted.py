@@ -32,6 +32,7 @@ from discovery.morphology.lanes import draw_lane
 from discovery.progress import say, track
 
 TRIES = 24  # lanes drawn, each on a galaxy of its own, for one that is seen: many are too faint
+SEEN_WITHIN = 1.5  # half-light radii
 REDDENING_TAU = (0.1, 1.5)
 _LANE, _CONTROL, _ARTEFACT = range(3)  # streams of random numbers
 
@@ -161,12 +162,20 @@ def _laned(canvases, number, config, real) -> _Laned | None:
         canvas = canvases[at]
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
         of_canvas = canvas.host, canvas.seeing_px
-        # new noise would count as contrast
-        quiet = paint.paint(canvas.pixels, dust, *of_canvas)
+        # new noise would count as contrast, and so would a dimmed neighbour
+        quiet = np.where(
+            _inner(canvas), paint.paint(canvas.pixels, dust, *of_canvas), canvas.pixels
+        )
         if paint.lane_contrast(canvas.pixels, quiet, *of_canvas) >= config.painted.contrast:
             image = paint.paint(canvas.pixels, dust, *of_canvas, noise=rng)
             return _Laned(_perhaps_spoilt(image, canvas.host, config.artefacts, real, rng), int(at))
     return None
+
+
+def _inner(canvas):
+    """Where a lane has to be seen, bool (S, S, 1)."""
+    radius = canvas.host.elliptical_radius(*paint.grid(len(canvas.pixels), 1))
+    return (radius < SEEN_WITHIN * canvas.host.half_light)[..., None]
 
 
 def _perhaps_spoilt(image, host, config: ArtefactConfig, real, rng):
