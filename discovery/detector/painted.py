@@ -16,6 +16,7 @@ from discovery.detector.config import ArtefactConfig, DetectorConfig, PaintedCon
 from discovery.detector.examples import (
     ARTEFACT,
     HELD_OUT_EVERY,
+    LEAST_CAPTIONS,
     PAINTED,
     REAL,
     Examples,
@@ -26,11 +27,12 @@ from discovery.detector.examples import (
 from discovery.errors import BadInput
 from discovery.morphology import paint
 from discovery.morphology.artefacts import draw_artefact
-from discovery.morphology.captions import require_tags, tags_of
+from discovery.morphology.captions import tags_of
 from discovery.morphology.lanes import draw_lane
 from discovery.progress import say, track
 
 TRIES = 24  # lanes drawn, each on a galaxy of its own, for one that is seen: many are too faint
+SEEN_WITHIN = 1.5  # half-light radii
 REDDENING_TAU = (0.1, 1.5)
 _LANE, _CONTROL, _ARTEFACT = range(3)  # streams of random numbers
 
@@ -119,7 +121,12 @@ def _hosts(real: Examples, config: PaintedConfig, seed: int) -> list[Canvas]:
 def _holds(tags: pd.DataFrame, wanted: str) -> np.ndarray:
     """Which captions hold all of the tags, bool (N,)."""
     names = sorted(tags_of(wanted))
-    require_tags(names, tags.sum().to_dict(), "painted.hosts")
+    if unseen := sorted(set(names) - set(tags)):
+        raise BadInput(
+            f"painted.hosts names {', '.join(map(repr, unseen))}, which fewer than "
+            f"{LEAST_CAPTIONS} captions of training cutouts have; the tags are "
+            f"{', '.join(sorted(tags)) or 'none'}."
+        )
     return tags[names].eq(1).all(axis=1).to_numpy()
 
 
@@ -156,12 +163,20 @@ def _laned(canvases, number, config, real) -> _Laned | None:
         canvas = canvases[at]
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
         of_canvas = canvas.host, canvas.seeing_px
-        # new noise would count as contrast
-        quiet = paint.paint(canvas.pixels, dust, *of_canvas)
+        # new noise would count as contrast, and so would a dimmed neighbour
+        quiet = np.where(
+            _inner(canvas), paint.paint(canvas.pixels, dust, *of_canvas), canvas.pixels
+        )
         if paint.lane_contrast(canvas.pixels, quiet, *of_canvas) >= config.painted.contrast:
             image = paint.paint(canvas.pixels, dust, *of_canvas, noise=rng)
             return _Laned(_perhaps_spoilt(image, canvas.host, config.artefacts, real, rng), int(at))
     return None
+
+
+def _inner(canvas):
+    """Where a lane has to be seen, bool (S, S, 1)."""
+    radius = canvas.host.elliptical_radius(*paint.grid(len(canvas.pixels), 1))
+    return (radius < SEEN_WITHIN * canvas.host.half_light)[..., None]
 
 
 def _perhaps_spoilt(image, host, config: ArtefactConfig, real, rng):

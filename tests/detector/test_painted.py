@@ -122,7 +122,7 @@ def test_count_zero_paints_nothing():
 
 
 def test_a_host_that_no_caption_names_is_refused():
-    said = r"painted.hosts names 'elliptical', which no caption has; the tags are smooth"
+    said = r"painted.hosts names 'elliptical', which fewer than 20 captions .*; the tags are smooth"
     with pytest.raises(BadInput, match=said):
         painted_examples(galaxies(6), config(hosts="elliptical"))
 

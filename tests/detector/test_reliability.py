@@ -63,9 +63,9 @@ def test_knots_are_joined_by_lines_and_left_with_the_slope():
 
 
 def test_the_band_holds_the_true_curve_as_often_as_it_says():
-    """A sample of 1000 with 50 listed positives, twenty times; at a fixed score of 2."""
+    """A sample of 1000 with 50 listed positives, twelve times; at a fixed score of 2."""
     held = 0
-    for seed in range(20):
+    for seed in range(12):
         scores, labels = sky(1000, 0.05, 100 + seed)
         fit = fitting(scores, labels, 0.05)
         band = calibration_band(fit, scores, NOTHING, seed)
@@ -73,7 +73,7 @@ def test_the_band_holds_the_true_curve_as_often_as_it_says():
         low = middle - np.interp(2.0, band.scores, band.below)
         high = middle + np.interp(2.0, band.scores, band.above)
         held += low <= 2 * 2 - 2 + logit(0.05) <= high
-    assert held >= 16  # 95 % of 20 is 19
+    assert held >= 9  # 95 % of 12 is 11.4
 
 
 def test_an_interval_joins_band_and_spread_in_quadrature():
@@ -99,7 +99,7 @@ def test_reliability_by_hand():
 
 
 def test_a_true_calibration_has_no_error_and_a_false_one_has():
-    scores, labels = sky(40_000, 0.1, 5)
+    scores, labels = sky(10_000, 0.1, 5)
     good, _ = cross_fitted(fitting(scores, labels, 0.1), scores, NOTHING, 1)
     everything = np.ones(len(labels), bool)
     assert calibration_error(reliability(good, labels, NOTHING, 0.1, 0.0, everything)) < 0.01
