@@ -30,6 +30,7 @@ from discovery.progress import say
 from discovery.run import Manifest, Run
 
 ALL, CLEAR = "all", "lane stands out"
+_LIST = 7  # stream of random numbers by which a list is shortened
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def shortened(
     if positives is None:
         return known
     listed = known[known["in_training"].astype(bool)].drop_duplicates("galaxy")
-    listed = listed.sort_values("galaxy").sample(frac=1, random_state=(seed + 1) * 1009)
+    rng = np.random.default_rng((_LIST, seed))
+    listed = listed.sort_values("galaxy").sample(frac=1, random_state=rng)
     of_split = listed.groupby(listed["object_id"].map(split))["galaxy"]
     turn = (of_split.cumcount() + 0.5) / of_split.transform("size")
     drawn = listed["galaxy"][turn.sort_values(kind="stable").index][:positives]

@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from discovery.detector.config import DetectorConfig
 
@@ -75,7 +75,7 @@ class AblationConfig(BaseModel):
 
     model_config = _SETTINGS
 
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[NonNegativeInt, ...] = Field(
         (1, 2, 3, 4, 5), min_length=1, description="of the trainings of every arm; five or more"
     )
     base: str = Field(description="name of the arm that all others are compared with")

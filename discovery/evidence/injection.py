@@ -88,7 +88,7 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
             f"without {config.without!r}; lanes have to be painted on 20 at least. Give other "
             "tags under [evidence.injection], or a larger search split."
         )
-    return rows.sample(frac=1, random_state=config.seed).head(config.hosts)
+    return rows.sample(frac=1, random_state=np.random.default_rng(config.seed)).head(config.hosts)
 
 
 def quarry_of(run: Run) -> set[str]:
