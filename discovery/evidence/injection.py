@@ -139,9 +139,12 @@ def _painted(host: dict, images: dict[str, bytes], config: InjectionConfig) -> l
         return []
     rng = np.random.default_rng((config.seed, int(digest(host["object_id"])[:12], 16)))
     dust, seeing = draw_lane(rng, shape, config), seeing_of(host, side, config)
-    pictures = [paint(plain, lane, shape, seeing) for lane in (dust, without_depth(dust))]
+    pictures = [
+        paint(plain, lane, shape, seeing, noise=rng) for lane in (dust, without_depth(dust))
+    ]
     told = lane_columns(dust, shape, host, side) | {
-        "contrast": lane_contrast(plain, pictures[0], shape, seeing),
+        # new noise is no contrast
+        "contrast": lane_contrast(plain, paint(plain, dust, shape, seeing), shape, seeing),
         "host": host["object_id"],
         "r_mag": host.get("petro_r_mag"),
     }
