@@ -1,0 +1,54 @@
+"""What two blind passes over a ranked sample say: purity of the top, agreement, how many there are.
+
+python benchmarks/vetting.py runs/sdss-vetted.csv
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from discovery.evidence.config import VettedConfig
+from discovery.evidence.metrics import wilson
+from discovery.evidence.vetted import cells_of, draw_totals, kappa, read_vetted, total
+
+TOPS = (10, 30, 100, 300)
+TRUE = ("A", "B")
+
+
+def main(path: Path) -> None:
+    """Print the figures of docs/results.md."""
+    rows = read_vetted(VettedConfig(table=path, true_grades=TRUE))
+    rows["rank"] = pd.to_numeric(rows["rank"])
+    passes = {
+        "first pass": rows["grade"].isin(TRUE),
+        "second pass": rows["grade_2"].isin(TRUE),
+    }
+    passes["both"] = passes["first pass"] & passes["second pass"]
+    for name, is_true in passes.items():
+        print(f"{name}:")
+        for top in TOPS:
+            share = wilson(int(is_true[rows["rank"] <= top].sum()), top)
+            print(f"  first {top:>3}: {share.k:>2} true, {_percent(share)}")
+        rest = wilson(
+            int(is_true[rows["rank"] > max(TOPS)].sum()), (rows["rank"] > max(TOPS)).sum()
+        )
+        print(f"  of {rest.n} others: {rest.k} true, {_percent(rest)}")
+        cells = cells_of(rows.assign(is_true=is_true))
+        low, high = np.percentile(draw_totals(cells, np.random.default_rng(0)), (2.5, 97.5))
+        print(f"  in all: {total(cells):.0f} ({low:.0f} to {high:.0f})")
+    for name, pair in (
+        ("all grades", (rows["grade"], rows["grade_2"])),
+        ("true or not", (passes["first pass"], passes["second pass"])),
+    ):
+        k = kappa(*pair)
+        print(f"kappa, {name}: {k.value:.2f} ({k.low:.2f} to {k.high:.2f})")
+
+
+def _percent(share) -> str:
+    return f"{share.estimate:.0%} ({share.low:.0%} to {share.high:.0%})"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
