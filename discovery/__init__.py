@@ -1,3 +1,3 @@
 """Find rare kinds of objects in a survey, and say honestly how well they were found."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -11,7 +11,9 @@ from discovery.files import read_json
 from discovery.run import MIXED, Run
 from discovery.surveys.ingest import read_failures
 
-SCORE_TYPES = {"object_id": str, "status": str, "score": np.float32, "probability": np.float32}
+SCORE_TYPES = {"object_id": str, "status": str} | dict.fromkeys(
+    ("score", "score_spread", "probability", "probability_lo", "probability_hi"), np.float32
+)
 
 
 def read_known(run: Run) -> pd.DataFrame:
@@ -30,7 +32,8 @@ def read_scores(run: Run, variant: str) -> pd.DataFrame:
     Also those that ingest could not read: a search that loses cutouts must not look better.
 
     Returns:
-        object_id, status, score, probability, survey, galaxy, split, sampled, n_cutouts.
+        object_id, status, score, score_spread, probability, probability_lo, probability_hi,
+        survey, galaxy, split, sampled, n_cutouts.
 
     Raises:
         BadInput: the scores are not those of the run's cutouts, each one and no other.

@@ -47,7 +47,10 @@ def write_scores(run, variant, probability):
     table["score"] = np.log(table["probability"] / (1 - table["probability"]))
     readable = table["status"] == "ok"
     table["embedding"] = [[float(i), 1.0] if ok else None for i, ok in enumerate(readable)]
-    table = table.astype({"score": np.float32, "probability": np.float32})
+    table["score_spread"] = np.nan
+    table["probability_lo"] = table["probability_hi"] = table["probability"]
+    numbers = table.columns.difference(["object_id", "survey", "status", "embedding"])
+    table = table.astype(dict.fromkeys(numbers, np.float32))
     for survey, shard in table.groupby("survey"):
         write(shard.drop(columns="survey"), run.scores(variant) / f"{survey}-00000.parquet")
 

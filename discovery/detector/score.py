@@ -58,7 +58,7 @@ def score_shard(detector: Detector, shard_path: Path, out_path: Path) -> Path:
 
     Columns: object_id string; status 'ok' or 'unreadable: <reason>'; score float32 (logit);
     score_spread float32, its σ among the members of the ensemble, null where there is one alone;
-    probability float32 and its 95 % interval probability_low, probability_high; embedding
+    probability float32 and its 95 % interval probability_lo, probability_hi; embedding
     list<float16>[D]. All but the first two are null where unreadable.
     """
     rows = pq.read_table(shard_path, columns=["object_id", "image", "crop"])
@@ -120,8 +120,8 @@ def _table(object_ids, results, detector):
         "score": scores,
         "score_spread": spread,
         "probability": detector.probability(scores),
-        "probability_low": low,
-        "probability_high": high,
+        "probability_lo": low,
+        "probability_hi": high,
     }
     fields = {
         "object_id": object_ids.combine_chunks(),

@@ -52,7 +52,7 @@ def test_columns_and_values_are_those_of_one_forward_pass(detector, store, tmp_p
     width = detector.networks[0].head_hidden_size
     assert schema == {
         "object_id": "string", "status": "string", "score": "float", "score_spread": "float",
-        "probability": "float", "probability_low": "float", "probability_high": "float",
+        "probability": "float", "probability_lo": "float", "probability_hi": "float",
         "embedding": f"fixed_size_list<element: halffloat>[{width}]",
     }  # fmt: skip
     table = pq.read_table(file)
@@ -68,7 +68,7 @@ def test_columns_and_values_are_those_of_one_forward_pass(detector, store, tmp_p
 def test_every_probability_lies_in_its_interval(detector, store, tmp_path):
     assert len(detector.networks) == 1
     table = pq.read_table(score_shard(detector, store.shards[0], tmp_path / "s.parquet"))
-    p, low, high = (table[f"probability{end}"].to_numpy() for end in ("", "_low", "_high"))
+    p, low, high = (table[f"probability{end}"].to_numpy() for end in ("", "_lo", "_hi"))
     assert (low <= p).all()
     assert (p <= high).all()
     assert (low < high).any()
@@ -86,7 +86,7 @@ def test_an_ensemble_tells_how_far_its_members_are_apart(tmp_path, store):
     # of two, |a - b| / √2; bf16, where there is one, keeps 8 bits
     by_hand = abs(alone[0] - alone[1]) / np.sqrt(2)
     np.testing.assert_allclose(table["score_spread"].to_numpy(), by_hand, atol=0.03)
-    assert (table["probability_low"].to_numpy() <= table["probability"].to_numpy()).all()
+    assert (table["probability_lo"].to_numpy() <= table["probability"].to_numpy()).all()
 
 
 def test_score_does_not_depend_on_company(detector, store, tmp_path):
