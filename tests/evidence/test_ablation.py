@@ -160,7 +160,7 @@ def refused(tmp_path, text):
     ("old", "new", "said"),
     [
         ("synthetic_share", "shere", "arm 'and dreams, shere 0.3': detector.shere: unknown key; "
-         "known here: augment, batch"),
+         "known here: artefacts, augment"),
         ("[0.3, 0.8]", "[0.3, 1.8]", "arm 'and dreams, synthetic_share 1.8': detector.synthetic_"
          "share: Input should be less than or equal to 1 (given: 1.8)"),
         ('base = "listed ones"', 'base = "none"', "base = 'none' is no arm; the arms: listed ones, "
