@@ -47,15 +47,16 @@ class PaintedConfig(BaseModel):
     )  # fmt: skip
     hosts: str = Field(
         "smooth", description="tags that the caption of a training negative must hold all of to be "
-        "painted on; 'smooth' says early type; '' allows any, also without a caption",
+        "painted on; 'smooth' says early type; '' allows any caption",
+    )  # fmt: skip
+    uncaptioned: float = Field(
+        0.0, ge=0, le=1, description="share of the training negatives without a caption, the most "
+        "alike after half a turn, that is painted on as well: early types have neither arms nor "
+        "clumps; 0: none",
     )  # fmt: skip
     reddest: float = Field(
-        0.6, gt=0, le=1, description="share of these hosts, the reddest, that is painted on: early "
-        "types are red",
-    )  # fmt: skip
-    calmest: float = Field(
-        1.0, gt=0, le=1, description="share of these hosts, the most alike after half a turn, that "
-        "is painted on: early types have neither arms nor clumps; for hosts without captions",
+        0.6, gt=0, le=1, description="share of the hosts with a caption, and of those without, the "
+        "reddest, that is painted on: early types are red",
     )  # fmt: skip
     axis_ratio: float = Field(
         0.35, ge=0, le=1, description="least axis ratio of a host; flatter ones may be discs from "

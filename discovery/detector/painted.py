@@ -6,7 +6,6 @@ that is painted on stays, unpainted, among the negatives; and an artefact may li
 Everything follows from the seed and the order of the real examples.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,21 +104,34 @@ def _made(images, label, source, size):
 def _hosts(real: Examples, config: PaintedConfig, seed: int) -> list[Canvas]:
     """The galaxies to paint on, in an order of the seed."""
     rows = real.where(0, REAL)
-    rows = rows[_holds(real.tags, config.hosts)[rows]]
-    canvases = [
-        c for c in _measured(real.pixels, rows, config, seed) if c.host.q >= config.axis_ratio
-    ]
-    if not canvases:
-        return []
-    bluest = np.quantile([c.host.colour for c in canvases], 1 - config.reddest)
-    wildest = np.quantile([c.host.asymmetry for c in canvases], config.calmest)
-    canvases = [c for c in canvases if c.host.colour >= bluest and c.host.asymmetry <= wildest]
+    captioned = real.tags.notna().any(axis=1).to_numpy()[rows]
+    called = _measured(real.pixels, rows[_holds(real.tags, config.hosts)[rows]], config, seed)
+    others = rows[~captioned] if config.uncaptioned else ()
+    calm = _calmest(_measured(real.pixels, others, config, seed), config.uncaptioned)
+    # each by its own colours: surveys compose their pictures in different ways
+    canvases = [*_reddest(called, config.reddest), *_reddest(calm, config.reddest)]
     order = np.random.default_rng(seed).permutation(len(canvases))
     return [canvases[i] for i in order]
 
 
+def _calmest(canvases, share):
+    return _lowest(canvases, share, lambda canvas: canvas.host.asymmetry)
+
+
+def _reddest(canvases, share):
+    return _lowest(canvases, share, lambda canvas: -canvas.host.colour)
+
+
+def _lowest(canvases, share, measure):
+    if not canvases:
+        return []
+    values = [measure(canvas) for canvas in canvases]
+    end = np.quantile(values, share)
+    return [canvas for canvas, value in zip(canvases, values, strict=True) if value <= end]
+
+
 def _holds(tags: pd.DataFrame, wanted: str) -> np.ndarray:
-    """Which captions hold all of the tags, bool (N,)."""
+    """Which captions hold all of the tags, bool (N,); where none is named, which are there."""
     names = sorted(tags_of(wanted))
     if unseen := sorted(set(names) - set(tags)):
         raise BadInput(
@@ -127,13 +139,16 @@ def _holds(tags: pd.DataFrame, wanted: str) -> np.ndarray:
             f"{LEAST_CAPTIONS} captions of training cutouts have; the tags are "
             f"{', '.join(sorted(tags)) or 'none'}."
         )
-    return tags[names].eq(1).all(axis=1).to_numpy()
+    there = tags.notna().any(axis=1)
+    return (there & tags[names].eq(1).all(axis=1)).to_numpy()
 
 
-def _measured(pixels, rows, config, seed) -> Iterator[Canvas]:
+def _measured(pixels, rows, config, seed) -> list[Canvas]:
+    """Those in whose middle a galaxy stands that is not too flat."""
+    canvases = []
     for row in rows:
         host = _host(pixels[row])
-        if host is None:
+        if host is None or host.q < config.axis_ratio:
             continue
         side = len(pixels[row])
         seeing = (
@@ -141,7 +156,8 @@ def _measured(pixels, rows, config, seed) -> Iterator[Canvas]:
             if config.seeing == "measured"
             else paint.draw_seeing(np.random.default_rng((seed, int(row))), side)
         )
-        yield Canvas(pixels[row], host, seeing)
+        canvases.append(Canvas(pixels[row], host, seeing))
+    return canvases
 
 
 def _host(pixels):
@@ -221,8 +237,8 @@ def _check_lanes(lanes, config, hosts):
     if not lanes:
         raise BadInput(
             f"of {hosts} training negatives called {config.hosts!r} none could be painted with a "
-            f"lane of contrast {config.contrast:g}. Under [detector.painted], name other hosts, or "
-            "lower axis_ratio or contrast."
+            f"lane of contrast {config.contrast:g}. Under [detector.painted], name other hosts, "
+            "raise uncaptioned where captions are missing, or lower axis_ratio or contrast."
         )
     if len(lanes) < config.count:
         say(

@@ -66,15 +66,18 @@ def test_hosts_are_the_redder_half_of_what_the_tag_allows(painted):
     assert len(used) > 3
 
 
-def test_hosts_are_the_calmer_half_without_a_caption():
+def test_without_a_caption_hosts_are_the_calmer_half():
     real = galaxies()
-    lopsided = range(0, 18, 2)
+    lopsided, captioned = range(0, 18, 2), range(6)
     for row in lopsided:
         real.pixels[row, 20:30, 34:44] //= 2
-    train, held_out = painted_examples(real, config(hosts="", reddest=1.0, calmest=0.5))
+    real.tags.loc[6:] = np.nan
+    train, held_out = painted_examples(real, config(uncaptioned=0.5, reddest=1.0))
     used = {host_of(image, real.pixels) for image in (*train.pixels, *held_out.pixels)}
-    assert used <= set(range(18)) - set(lopsided)
-    assert any(row % 3 == 0 for row in used)  # also those that no caption calls smooth
+    assert used & set(captioned) <= {1, 2, 4, 5}  # called smooth, lopsided or not
+    assert used - set(captioned) <= set(range(7, 18, 2))
+    assert used - set(captioned)
+    assert used & set(captioned)
 
 
 def test_what_was_held_out_is_on_galaxies_that_taught_nothing(painted):
