@@ -174,14 +174,14 @@ def measure(
         [partial(_measures, is_true, scores[one.folder][rows], one.card, points) for one in of_arm]
         for of_arm in arms
     ]
-    names = [arm.name for arm in asked.expanded]
+    against = {arm.name: arm.against or asked.base for arm in asked.expanded}
     draws = draw(is_true, measures, run.config.evidence.replicates, run.config.seed)
     return {
         "true": int(is_true.sum()),
         "others": int((~is_true).sum()),
         **{name: getattr(points, name) for name in ("natural", "quoted", "top", "sky")},
-        "measures": compared(draws, names, asked.base, points.natural),
-        "seeds": _by_seed(draws, names, asked.seeds),
+        "measures": compared(draws, against, points.natural),
+        "seeds": _by_seed(draws, list(against), asked.seeds),
     }
 
 
@@ -196,15 +196,20 @@ def _measures(
     ) | ranking.calibration(is_true, promised, weights, points.natural)
 
 
-def compared(draws: Draws, names: Sequence[str], base: str, prevalence: float) -> list[dict]:
-    """A row per arm and measure: mean over the seeds, and how it differs from the base arm's."""
-    rows, place = [], names.index(base)
+def compared(draws: Draws, against: Mapping[str, str], prevalence: float) -> list[dict]:
+    """A row per arm and measure: mean over the seeds, and how it differs from another arm's.
+
+    Args:
+        against: of each arm, in order, the arm that it is compared with.
+    """
+    rows = []
     for measure in draws.values:
-        means = _mean(draws, measure, prevalence)
-        for arm, mine in zip(names, means, strict=True):
-            row = {"arm": arm, "measure": measure} | recorded("", estimate(mine))
-            row |= recorded("difference", difference(mine, means[place]))
-            rows.append(row | recorded("ratio", ratio(mine, means[place])))
+        means = dict(zip(against, _mean(draws, measure, prevalence), strict=True))
+        for arm, other in against.items():
+            row = {"arm": arm, "measure": measure, "against": other}
+            row |= recorded("", estimate(means[arm]))
+            row |= recorded("difference", difference(means[arm], means[other]))
+            rows.append(row | recorded("ratio", ratio(means[arm], means[other])))
     return rows
 
 

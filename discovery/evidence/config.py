@@ -41,6 +41,9 @@ class Arm(BaseModel):
         description="most listed positives to use, for training and threshold together, drawn by "
         "seed; all if left out",
     )
+    against: str | None = Field(
+        None, description="name of the arm that it is compared with; ablation.base if left out"
+    )
     detector: dict[str, Any] = Field({}, description="keys of [detector] that it has otherwise")
     sweep: dict[str, list[Any]] = Field(
         {}, description="a key of [detector] with a list of values: an arm for each of them"
@@ -78,7 +81,7 @@ class AblationConfig(BaseModel):
     seeds: tuple[NonNegativeInt, ...] = Field(
         (1, 2, 3, 4, 5), min_length=1, description="of the trainings of every arm; five or more"
     )
-    base: str = Field(description="name of the arm that all others are compared with")
+    base: str = Field(description="name of the arm that others are compared with")
     arms: tuple[Arm, ...] = Field(min_length=2, description="the arms, in order")
     top: int = Field(100, ge=1, description="how many of the first people would look at")
 
@@ -92,8 +95,9 @@ class AblationConfig(BaseModel):
         names = [arm.name for arm in self.expanded]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two arms are named {min(twice)!r}; give every arm its own name")
-        if self.base not in names:
-            raise ValueError(f"base = {self.base!r} is no arm; the arms: {', '.join(names)}")
+        for key, name in [("base", self.base), *(("against", a.against) for a in self.arms)]:
+            if name is not None and name not in names:
+                raise ValueError(f"{key} = {name!r} is no arm; the arms: {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice in seeds; the same training is no second one")
         return self

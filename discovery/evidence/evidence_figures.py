@@ -39,17 +39,16 @@ def arms(theme: Theme, found: dict) -> Figure:
 
 
 def ratios(theme: Theme, found: dict) -> Figure:
-    """Completeness at a false positive rate of 0.1 % over that of the base arm."""
-    measure = "completeness_fpr_1e-3"
-    names = list(dict.fromkeys(row["arm"] for row in found["measures"]))
-    rows = [_row(found, name, measure) for name in names]
-    figure = Figure(figsize=(5.8, 1.2 + 0.36 * len(names)), layout="constrained")
+    """Completeness at a false positive rate of 0.1 % over that of the arm it is compared with."""
+    rows = [row for row in found["measures"] if row["measure"] == "completeness_fpr_1e-3"]
+    rows = [row for row in rows if row["arm"] != row["against"]]
+    figure = Figure(figsize=(6.4, 1.2 + 0.44 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(1, color=theme.ink, linewidth=1.2, linestyle=(0, (4, 2)))
     renamed = [{"value": r["ratio"], "low": r["ratio_low"], "high": r["ratio_high"]} for r in rows]
     _intervals(axes, theme, renamed)
-    axes.set_xlabel("completeness at FPR 0.1 %\nover that of the base arm")
-    _names(axes, names)
+    axes.set_xlabel("completeness at FPR 0.1 %\nover that of the arm it is compared with")
+    _names(axes, [f"{row['arm']}\nover {row['against']}" for row in rows])
     return figure
 
 

@@ -104,7 +104,7 @@ def ablation(folder: Path, found: Found) -> list[Section]:
 
 
 def _ablation_of(folder: Path, found: Found, target: str) -> Section:
-    of, base = found["targets"][target], found["base"]
+    of = found["targets"][target]
     name = "ablation-" + target.replace(" ", "-")
     shown = [m for m in MEASURES if found["truth"] or m not in ONLY_TRUTH]
     titles = [MEASURES[m][0].format(**_said(of)) for m in shown]
@@ -123,19 +123,19 @@ def _ablation_of(folder: Path, found: Found, target: str) -> Section:
             f"Judged on {of['true']:,} objects of the quarry ({target}) and {of['others']:,} "
             f"others, at a natural prevalence of {_said(of)['natural']}. Means over the seeds; "
             "brackets are 95 % intervals of a paired bootstrap over objects and seeds." + bound,
-            f"The second table is the difference from “{base}” on the same draws: areas as they "
+            "The second table is the difference from another arm on the same draws: areas as they "
             "are, shares in points of a per cent." + _unmeasured(of),
         ),
         (
             table(folder, name, f"Ablation, {target}", ("Arm", *titles), rows),
-            _differences(folder, of, name, base),
+            _differences(of, name),
         ),
         (
             *picture(folder, name, "Arms side by side", "Points are means over the seeds with "
                      "95 % intervals, ticks the single seeds. Further right is better."),
-            *picture(folder, f"{name}-ratio", "Worth over the base arm", f"Completeness at a false "
-                     f"positive rate of 0.1 %, divided by that of “{base}”. Right of the dashed "
-                     "line is better; an interval that does not touch it is no luck."),
+            *picture(folder, f"{name}-ratio", "Worth over another arm", "Completeness at a false "
+                     "positive rate of 0.1 %, divided by that of the arm named below it. Right of "
+                     "the dashed line is better; an interval that does not touch it is no luck."),
         ),
     )  # fmt: skip
 
@@ -159,23 +159,28 @@ def _row(of: Found, arm: str, measure: str) -> Found:
     return next(r for r in of["measures"] if (r["arm"], r["measure"]) == (arm, measure))
 
 
-def _differences(folder: Path, of: Found, name: str, base: str) -> Table:
+def _differences(of: Found, name: str) -> Table:
     headings = [
         "Arm",
+        "Compared with",
         *(MEASURES[m][0].format(**_said(of)) for m in COMPARED),
         "Ratio at FPR 0.1 %",
     ]
     rows = [
         [
             text(arm),
+            text(_against(of, arm)),
             *(measured(_row(of, arm, m), "difference", MEASURES[m][2]) for m in COMPARED),
             measured(_row(of, arm, "completeness_fpr_1e-3"), "ratio", plain),
         ]
         for arm in _arms(of)
-        if arm != base
+        if arm != _against(of, arm)
     ]
-    return Table(f"{name}-differences", f"Difference from “{base}”", headings,
-                 tuple(map(tuple, rows)), csv=False)  # fmt: skip
+    return Table(f"{name}-differences", "Differences", headings, tuple(map(tuple, rows)), csv=False)
+
+
+def _against(of: Found, arm: str) -> str:
+    return _row(of, arm, "auroc")["against"]
 
 
 def _trainings(folder: Path, found: Found) -> Section:
@@ -201,14 +206,14 @@ def ablation_verdict(found: Found) -> list[str]:
     """The largest ratio of completeness at FPR 0.1 %, whether it is one or not."""
     target = list(found["targets"])[-1]
     of = found["targets"][target]
-    rows = [_row(of, arm, "completeness_fpr_1e-3") for arm in _arms(of) if arm != found["base"]]
-    known = [row for row in rows if row["ratio"] is not None]
+    rows = [_row(of, arm, "completeness_fpr_1e-3") for arm in _arms(of)]
+    known = [row for row in rows if row["ratio"] is not None and row["arm"] != row["against"]]
     if not known:
         return []
     best = max(known, key=lambda row: row["ratio"])
     return [
         f"At a false positive rate of 0.1 % “{best['arm']}” finds {words.percent(best['value'])} "
-        f"({target}), {measured(best, 'ratio', plain).text} times what “{found['base']}” finds."
+        f"({target}), {measured(best, 'ratio', plain).text} times what “{best['against']}” finds."
     ]
 
 

@@ -18,6 +18,7 @@ from discovery.errors import BadInput
 from discovery.evidence import ablation
 from discovery.evidence.sample import OWN, open_sample
 from discovery.evidence.verb import prove
+from discovery.run import Run
 from tests.evidence.conftest import RUN
 from tests.pages import Page
 
@@ -141,12 +142,28 @@ def test_the_page_shows_every_figure_and_table_and_tells_the_base_arm(proven):
     folder = run.folder / "evidence"
     page = Page((folder / "index.html").read_text())
     assert all((folder / link).is_file() for link in page.links())
-    assert "difference from “listed ones”" in page.said
+    assert page.said.count("Compared with") == len(found["targets"])
     row = next(r for r in found["targets"]["all"]["measures"] if r["measure"] == "auroc")
     assert f"{row['value']:.3g} ({row['low']:.3g} to {row['high']:.3g})" in page.said
     tables = {p.stem for p in (folder / "tables").glob("ablation*.csv")}
     assert tables == {p.stem for p in (folder / "tables").glob("ablation*.md")}
     assert tables >= {"ablation-all", "ablation-all-seeds", "ablation-lane-stands-out"}
+
+
+def test_an_arm_is_compared_with_the_one_that_it_names(proven, tmp_path):
+    run, _ = proven
+    swept = "positives = 6\nsweep"
+    assert swept in RUN
+    text = RUN.replace(swept, 'positives = 6\nagainst = "and dreams, synthetic_share 0.3"\nsweep')
+    (tmp_path / "run.toml").write_text(text)
+    other = Run(load_config(tmp_path / "run.toml"), run.folder, tmp_path / "run.toml", "cpu")
+    found = ablation.ablate(other, open_sample(other), tmp_path / "out")
+    rows = {r["arm"]: r for r in found["targets"]["all"]["measures"] if r["measure"] == "auroc"}
+    first, second, third = rows.values()
+    assert (second["against"], second["ratio"]) == (second["arm"], 1.0)
+    assert third["against"] == second["arm"]
+    assert third["difference"] == pytest.approx(third["value"] - second["value"])
+    assert first["against"] == first["arm"] == "listed ones"
 
 
 def refused(tmp_path, text):
@@ -165,6 +182,7 @@ def refused(tmp_path, text):
          "share: Input should be less than or equal to 1 (given: 1.8)"),
         ('base = "listed ones"', 'base = "none"', "base = 'none' is no arm; the arms: listed ones, "
          "and dreams, synthetic_share 0.3, and dreams"),
+        ("sweep = {", 'against = "real ones"\nsweep = {', "'real ones' is no arm; the arms: "),
         ("seeds = [1, 2]", "seeds = [1, 1]", "a seed stands twice in seeds"),
         ("synthetic_share", "seed", "seed is not an arm's; give seeds under ablation"),
         ("seed = 9", "seed = 3", "two skies have the seed 3, the run's own counted"),
