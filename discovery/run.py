@@ -44,6 +44,10 @@ class Run:
         return self.folder / "detector" / variant
 
     @property
+    def painted(self) -> Path:
+        return self.folder / "painted"
+
+    @property
     def folds(self) -> int:
         return self.config.detector.folds
 

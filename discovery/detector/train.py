@@ -51,6 +51,7 @@ def run(
     known: pd.DataFrame,
     config: DetectorConfig,
     out: Path,
+    painted: Path,
     device: str = "auto",
     left_out: Collection[str] = (),
 ) -> Path:
@@ -61,8 +62,9 @@ def run(
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
     the config's `not_negative`. With `synthetic` None the detector
     sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose object_id
-    is among `left_out` are neither shown nor painted on. The card's `field` says what the training
-    cutouts show, trained_on.parquet in `out` which real ones they are (object_id, survey, label).
+    is among `left_out` are neither shown nor painted on. What is painted is kept in `painted`, for
+    other trainings with the same. The card's `field` says what the training cutouts show,
+    trained_on.parquet in `out` which real ones they are (object_id, survey, label).
     """
     rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
                      config.not_negative, left_out)  # fmt: skip
@@ -73,10 +75,10 @@ def run(
     train, validation = real, checked
     for taught, held_out in (
         synthetic_examples(synthetic, config.size),
-        painted_examples(real, config),
+        painted_examples(real, config, painted),
     ):
         train, validation = join(train, taught), join(validation, held_out)
-    train = join(train, artefact_examples(real, config))
+    train = join(train, artefact_examples(real, config, painted))
     listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label"]]
     write_table(pa.Table.from_pandas(listed), Path(out) / TRAINED_ON)
     return train_detector(train, validation, config, out, device, field_of_view(stores))

@@ -1,7 +1,7 @@
 """The judge: what a search found, held against the truth (mock sky) or published objects (real).
 
-The only place that may read the truth table. Counted are objects of the search split that no
-detector was trained on, each once, by its best cutout; one that could not be read counts as not
+The only place that may read the truth table. Counted are objects that were searched by a detector
+which they did not teach, each once, by its best cutout; one that could not be read counts as not
 found.
 """
 

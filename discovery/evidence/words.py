@@ -111,9 +111,11 @@ def _with_known(judgement: Judgement, quarry: str) -> list[str]:
     ]
     if not judgement.targets:
         return [*sentences, "None of the published objects is among the searched cutouts."]
+    taught_others = "that taught nothing which scored them"
+    unseen = taught_others if judgement.cross_fitted else "kept out of training"
     return [
         *sentences,
-        f"Of {len(judgement.targets)} published {quarry} kept out of training, "
+        f"Of {len(judgement.targets)} published {quarry} {unseen}, "
         f"{judgement.completeness.k} are candidates: completeness "
         f"{proportion(judgement.completeness)}. Their ranks among {judgement.searched:,}: "
         f"{rank_list(judgement)}. AUROC {estimate(judgement.auroc)}, every other object taken "
