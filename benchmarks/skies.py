@@ -46,7 +46,7 @@ def judge_variant(run: Run, variant: str, store, truth: pd.DataFrame, out: Path)
     columns = ["object_id", "status", "score", "probability"]
     scores = pd.concat([pq.read_table(file, columns=columns).to_pandas() for file in files])
     return judge(
-        scores.assign(split="search"),
+        scores.assign(split="search", searched=True),
         pd.DataFrame(columns=["object_id", "name", "in_training"]),
         detector.card["threshold"],
         variant=variant,

@@ -39,7 +39,9 @@ class Provenance:
         "SEED", "meta.number", "Seed: run, generator, synthesis, detector"
     )
     training_digest: str = _item("TRAINDIG", "meta.checksum", "Digest of the training set")
-    threshold: float = _item("THRESH", "stat.value", "Probability threshold of selection")
+    threshold: float = _item(
+        "THRESH", "stat.value", "Probability threshold of selection, lowest of folds"
+    )
     threshold_rule: str = _item("THRRULE", "meta.note", "How the threshold was frozen")
     n_searched: int = _item("NSEARCH", "meta.number", "Number of objects searched")
     n_unreadable: int = _item("NUNREAD", "meta.number", "Those of them that could not be read")

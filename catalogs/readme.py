@@ -45,18 +45,27 @@ def _share(value):
     return "not stated" if value is None else f"{100 * value:.4g} %"
 
 
+FOLDS = """
+The search is cross-fitted: galaxies of the training split (`split`) were searched too, each by the
+detector of its `fold`, which the galaxies of that fold did not train.
+"""
+
+
 def _selection(table, provenance, advice):
     learned = _count(table, "in_training")
+    folds = "fold" in table.colnames
+    by_fold = " or more, by `fold`" if folds else ""
+    taught = "validation split" if folds else "training and validation splits"
     return f"""\
 ## How the objects were selected
 {provenance.n_searched} objects were searched, {provenance.n_unreadable} of which could not be read.
-Candidates are those with a calibrated probability of at least {provenance.threshold:.6g}: here
-{len(table) - learned} rows with their rank. An object with several cutouts stands once, with its
-most probable one. Threshold: {provenance.threshold_rule}.
+Candidates are those with a calibrated probability of at least {provenance.threshold:.6g}{by_fold}:
+here {len(table) - learned} rows with their rank. An object with several cutouts stands once,
+with its most probable one. Threshold: {provenance.threshold_rule}.
 
-Another {learned} rows are of the training and validation splits, marked: they have `in_training`
+Another {learned} rows are of the {taught}, marked: they have `in_training`
 true and no rank. Their split trained or calibrated the detector, so finding them is no evidence.
-{FOUND_BY if "found_by" in table.colnames else ""}
+{FOLDS if folds else ""}{FOUND_BY if "found_by" in table.colnames else ""}
 ## How far to trust it
 - Purity in the search set: {_with_interval(provenance, "purity")}
 - Purity at the natural prevalence: {_with_interval(provenance, "natural_purity")}

@@ -123,6 +123,11 @@ class RunConfig(BaseModel):
     def _check_arm(self, arm: Arm) -> None:
         if "seed" in arm.detector:
             raise ValueError(f"arm {arm.name!r}: seed is not an arm's; give seeds under ablation")
+        if "folds" in arm.detector:
+            raise ValueError(
+                f"arm {arm.name!r}: folds is not an arm's; arms are compared on the search split, "
+                "which teaches none of them"
+            )
         try:
             arm.config(self.detector, seed=0)
         except ValidationError as error:

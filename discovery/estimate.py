@@ -1,6 +1,8 @@
 """How long the steps of a run may take on two CPU cores; from rates measured there."""
 
-from discovery.run import Run
+from discovery.detector.config import DetectorConfig
+from discovery.detector.examples import HELD_OUT_EVERY
+from discovery.run import MIXED, Run
 
 # Per second on two cores of 2025; machines differ by half or twice. See benchmarks/rates.py.
 RENDERED = 200.0
@@ -9,12 +11,14 @@ GENERATOR_TRAINED_PX = 65 * 64**2
 GENERATOR_PASSES_PX = 120 * 64**2
 # Work per px against the pixel kind's, from the networks' arithmetic; the larger ones want a GPU.
 GENERATOR_COST = {"pixel": 1.0, "stable-diffusion": 5.0, "ddpm": 18.0, "sagan": 6.0}
+LANES_PAINTED = 9.0
+ARTEFACTS_PAINTED = 250.0
 DETECTOR_TRAINED = 550.0
 SCORING_PASSES = 1600.0
 
 
 def expected_seconds(run: Run) -> dict[str, float]:
-    """Seconds per step, by the first word of its name."""
+    """Seconds per step, by its name or, where those of all detectors are alike, its first word."""
     config = run.config
     cutouts = {survey.name: len(survey) for survey in config.survey}
     rates = {s.name: RENDERED if s.kind == "mock" else READ for s in config.survey}
@@ -29,11 +33,21 @@ def expected_seconds(run: Run) -> dict[str, float]:
         return seconds
     images = sum(prompt.count for prompt in config.synthesis.wanted)
     passes = images * config.synthesis.steps * (1 if config.synthesis.guidance == 1 else 2)
+    shown = detector.steps * detector.batch * detector.ensemble
+    train = detector.folds * shown / DETECTOR_TRAINED
     return seconds | {
         "synthesize": passes * work_px / GENERATOR_PASSES_PX,
-        "train": detector.steps * detector.batch * detector.ensemble / DETECTOR_TRAINED,
+        f"train {MIXED}": train + _painting(detector),
+        "train": train,  # what was painted for the first is kept
         "score": total * detector.ensemble * detector.views / SCORING_PASSES,
         "cluster": 5.0,
         "catalogue": 5.0,
         "report": 20.0,
     }
+
+
+def _painting(detector: DetectorConfig) -> float:
+    """Seconds; every fold has other galaxies to paint on."""
+    lanes = detector.painted.count * (1 + 1 / HELD_OUT_EVERY)
+    each = lanes / LANES_PAINTED + detector.artefacts.count / ARTEFACTS_PAINTED
+    return detector.folds * each

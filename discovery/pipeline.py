@@ -373,7 +373,7 @@ def plan(run: Run, redo: Sequence[str] = ()) -> list[tuple[str, str, float]]:
     }
     expected = expected_seconds(run)
     return [
-        (name, state, 0.0 if state == "done" else expected[name.split()[0]])
+        (name, state, 0.0 if state == "done" else expected.get(name, expected[name.split()[0]]))
         for name, state in states.items()
     ]
 

@@ -2,7 +2,13 @@
 
 import os
 import threading
-from multiprocessing import parent_process
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+from discovery.errors import BadInput
 
 
 def cores() -> int:
@@ -10,6 +16,34 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def each_done(
+    act: Callable[[Any], Any], tasks: Sequence[Any], workers: int, does: str
+) -> Iterator[Any]:
+    """What `act` gives for each task in processes of their own, in the order in which they end.
+
+    Args:
+        does: what such a process does, in the past tense, for the message.
+
+    Raises:
+        BadInput: a process was ended from outside.
+    """
+    # Started clean: threads of a parent do not survive a fork.
+    spawn = get_context("spawn")
+    workers = min(workers, len(tasks))  # one that is started has to load everything first
+    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
+        try:
+            for future in as_completed([pool.submit(act, task) for task in tasks]):
+                yield future.result()
+        except BrokenProcessPool:
+            raise BadInput(
+                f"a process that {does} was ended from outside, most often because memory ran "
+                "out. What it had finished is kept: free memory and type the same command again."
+            ) from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def end_with_parent() -> None:

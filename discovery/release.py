@@ -2,7 +2,7 @@
 
 import filecmp
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +14,12 @@ from catalogs.readme import NOBODY
 from catalogs.release import Attachment, require_version, write_release
 from discovery.candidates import (
     find_candidates,
-    read_card,
+    known_to_judge,
+    part_of,
+    read_cards,
     read_known,
     read_scores,
-    threshold_of,
+    thresholds_of,
 )
 from discovery.config import CatalogueConfig
 from discovery.detector.checkpoint import CARD
@@ -138,10 +140,15 @@ def _attachments(run: Run) -> Iterator[Attachment]:
     said = {
         run.folder / "run.toml": "the run file: every setting, prompt and seed",
         run.folder / "metrics.json": "all that was measured, with 95 % intervals",
-        run.detector(MIXED) / CARD: "the detector: preprocessing, calibration, threshold, digests",
         run.generator / "generator.json": "the generator: settings and digests",
     }
     yield from (Attachment(source.name, source, what) for source, what in said.items())
+    for fold, folder in enumerate(run.detectors(MIXED)):
+        name, whose = (
+            (CARD, "") if run.folds == 1 else (f"detector-{fold}.json", f" of fold {fold}")
+        )
+        what = f"the detector{whose}: preprocessing, calibration, threshold, digests"
+        yield Attachment(name, folder / CARD, what)
     for name, what in FIGURES.items():
         for file in (f"{name}.png", f"{name}.pdf"):
             if (source := run.report / "figures" / file).exists():
@@ -170,12 +177,14 @@ def catalogue_table(run: Run) -> pd.DataFrame:
     table = table.merge(_from_store(run), "left", on="object_id")
     table = table.merge(_known_columns(run), "left", on="object_id")
     table["name"] = designation(run.config.catalogue.acronym, table["ra"], table["dec"])
-    # The whole training and validation splits taught or calibrated the detector, as quarry or as
-    # not quarry: finding such an object is no evidence.
-    table["in_training"] = table["split"] != "search"
     table["found_by"] = _found_by(table, run)
+    # The whole training and validation splits taught or calibrated the detector, as quarry or as
+    # not quarry: finding such an object is no evidence. Cross-fitted, those of the training split
+    # taught the others.
+    table["in_training"] = ~table["searched"]
+    unsaid = ["galaxy", "searched", *(["fold"] if run.folds == 1 else [])]
     # Cutouts of one object that two surveys call by galaxies of their own.
-    return merge_duplicates(table.drop(columns=["galaxy"]), SAME_WITHIN_ARCSEC)
+    return merge_duplicates(table.drop(columns=unsaid), SAME_WITHIN_ARCSEC)
 
 
 def _from_store(run: Run) -> pd.DataFrame:
@@ -202,20 +211,21 @@ def _found_by(table: pd.DataFrame, run: Run) -> pd.Series:
     found = pd.Series(MIXED, index=table.index)
     for variant in run.variants[1:]:
         # This search may have liked another cutout of the galaxy best.
-        scores = read_scores(run, variant).set_index(["split", "galaxy"])["probability"]
-        mine = pd.MultiIndex.from_frame(table[["split", "galaxy"]])
-        too = scores.reindex(mine).to_numpy() >= threshold_of(run, variant)
-        found = found.where(~too, found + "+" + variant)
+        scores = read_scores(run, variant)
+        named = pd.MultiIndex.from_arrays([part_of(scores), scores["galaxy"]])
+        mine = pd.MultiIndex.from_arrays([part_of(table), table["galaxy"]])
+        found = found.where(~mine.isin(named[scores["candidate"]]), found + "+" + variant)
     return found
 
 
 def judge_search(run: Run, variant: str) -> Judgement:
     """The search of one detector, held against the truth if there is one, else the published."""
-    truth = pq.read_table(run.truth).to_pandas() if run.truth.exists() else None
+    scores = read_scores(run, variant)
+    truth = _truth(run) if run.truth.exists() else None
     return judge(
-        read_scores(run, variant),
-        read_known(run),
-        threshold_of(run, variant),
+        scores,
+        known_to_judge(run, scores),
+        thresholds_of(run, variant),
         variant=variant,
         truth=truth,
         stands_out=None if truth is None else STANDS_OUT,
@@ -223,15 +233,20 @@ def judge_search(run: Run, variant: str) -> Judgement:
     )
 
 
+def _truth(run: Run) -> pd.DataFrame:
+    truth = pq.read_table(run.truth).to_pandas()
+    return truth.assign(searched=truth["split"].isin(run.searched_splits))
+
+
 def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
     """Everything that made the catalogue, and how good it was measured to be."""
-    config, card, created = run.config.catalogue, read_card(run, MIXED), _created(run)
+    config, cards, created = run.config.catalogue, read_cards(run, MIXED), _created(run)
     return Provenance(
         title=config.title,
         software="discovery",
         version=discovery.__version__,
         commit=_commit(run),
-        model_sha256=card["weights_sha256"],
+        model_sha256=of_all(cards, "weights_sha256"),
         config_digest=digest(run.config.model_dump(mode="json")),
         prompts=tuple(p.prompt for p in run.config.synthesis.wanted if p.label == 1),
         seeds=(
@@ -240,9 +255,9 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
             run.config.synthesis.seed,
             run.config.detector.seed,
         ),
-        training_digest=card["training_digest"],
-        threshold=card["threshold"],
-        threshold_rule=card["threshold_rule"],
+        training_digest=of_all(cards, "training_digest"),
+        threshold=judged.threshold,
+        threshold_rule=threshold_rule(cards),
         n_searched=judged.searched,
         n_unreadable=judged.unreadable,
         acknowledgements=" ".join(config.acknowledgements),
@@ -252,13 +267,30 @@ def provenance(run: Run, judged: Judgement, version: str) -> Provenance:
         release=version,
         citation=_citation(config, version, created),
         moc=_searched_area(run),
-        calibration_prevalence=card["calibration"]["prevalence"],
+        calibration_prevalence=cards[0]["calibration"]["prevalence"],
         natural_prevalence=run.config.evidence.natural_prevalence,
         **_measured("purity", judged.purity),
         **_measured("natural_purity", judged.purity_at_natural_prevalence),
         **_measured("completeness", judged.completeness),
         **_measured("clear_completeness", judged.completeness_standing_out),
         measured_on=_measured_on(judged),
+    )
+
+
+def of_all(cards: Sequence[dict], name: str) -> str:
+    """A checksum of the detector's; of several, the digest of theirs in the order of the folds."""
+    return cards[0][name] if len(cards) == 1 else digest([card[name] for card in cards])
+
+
+def threshold_rule(cards: Sequence[dict]) -> str:
+    """How the threshold was frozen, or that of each fold."""
+    if len(cards) == 1:
+        return cards[0]["threshold_rule"]
+    parts = [
+        f"{c['threshold']:.6g} in fold {i}: {c['threshold_rule']}" for i, c in enumerate(cards)
+    ]
+    return "each fold has its own, of the detector that its galaxies did not teach: " + "; ".join(
+        parts
     )
 
 
@@ -279,7 +311,8 @@ def _citation(config: CatalogueConfig, version: str, created: str) -> str:
 
 def _searched_area(run: Run) -> str | None:
     """The part of the sky that the searched cutouts lie in, as MOC; None without positions."""
-    sky = run.store().table(["ra", "dec"], split="search").astype(float)
+    parts = [run.store().table(["ra", "dec", "sampled"], split=s) for s in run.searched_splits]
+    sky = pd.concat(parts).query("sampled != False")[["ra", "dec"]].astype(float)
     return selection_area(sky["ra"], sky["dec"]) if sky.notna().all(axis=1).any() else None
 
 
@@ -293,7 +326,9 @@ def _measured(name: str, measure: Proportion | Estimate | None) -> dict:
 
 def _measured_on(judged: Judgement) -> str:
     if judged.basis == "truth":
-        return f"the truth table of the mock sky, {judged.searched} objects of the search split"
+        seen = f"; {judged.cross_fitted} of the training split" if judged.cross_fitted else ""
+        searched = judged.searched - judged.cross_fitted
+        return f"the truth table of the mock sky, {searched} objects of the search split{seen}"
     return (
         "published objects that were searched and not trained on; purity is unknown until the "
         "candidates are vetted"

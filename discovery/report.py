@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import discovery
-from discovery.candidates import read_card, read_scores
+from discovery.candidates import read_cards, read_scores
 from discovery.cutouts.store import CutoutStore, load_pixels
 from discovery.evidence import words
 from discovery.evidence.figures import SampleRow
@@ -15,7 +15,13 @@ from discovery.evidence.judge import Judgement
 from discovery.evidence.report import Cluster, Download, ReportInputs, write_report
 from discovery.files import digest, read_json, write_json
 from discovery.morphology.prompts import plain_text
-from discovery.release import DRAFT, catalogue_table, judge_search
+from discovery.release import (
+    DRAFT,
+    catalogue_table,
+    judge_search,
+    of_all,
+    threshold_rule,
+)
 from discovery.run import MIXED, Run
 from discovery.surveys.ingest import read_failures
 
@@ -40,7 +46,7 @@ def _inputs(run: Run, judgements: dict[str, Judgement]) -> ReportInputs:
         created=datetime.now(UTC).date().isoformat(),
         judgement=judgements[MIXED],
         beside=next((j for variant, j in judgements.items() if variant != MIXED), None),
-        scores=read_scores(run, MIXED),
+        scores=read_scores(run, MIXED).query("searched"),
         candidates=table,
         thumbnails=_thumbnails(run, table),
         samples=_samples(run),
@@ -59,8 +65,7 @@ def _thumbnails(run: Run, table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _samples(run: Run) -> tuple[SampleRow, ...]:
-    size = read_card(run, MIXED)["size"]
-    store = run.store()
+    size, store = run.config.detector.size, run.store()
     captions = store.table(["object_id", "caption"], split="train").dropna()
     said = captions["caption"] + ","
     shown = {tag: said.str.contains(f" {tag},", regex=False) for tag in _hunted_tags(run)}
@@ -100,14 +105,15 @@ def _clusters(table: pd.DataFrame) -> tuple[Cluster, ...]:
 
 
 def _provenance(run: Run) -> dict[str, str]:
-    card, generator = read_card(run, MIXED), read_json(run.generator / "generator.json")
+    cards, generator = read_cards(run, MIXED), read_json(run.generator / "generator.json")
+    thresholds = ", ".join(f"{card['threshold']:.6g}" for card in cards)
     return {
         "software": f"discovery {discovery.__version__}",
         "configuration digest": digest(run.config.model_dump(mode="json")),
         "generator digest": generator["digest"],
-        "detector weights, SHA-256": card["weights_sha256"],
-        "training set digest": card["training_digest"],
-        "threshold": f"{card['threshold']:.6g}; {card['threshold_rule']}",
+        "detector weights, SHA-256": of_all(cards, "weights_sha256"),
+        "training set digest": of_all(cards, "training_digest"),
+        "threshold": f"{thresholds}; {threshold_rule(cards)}",
         "seeds": f"run {run.config.seed}, generator {run.config.generator.seed}, "
         f"synthesis {run.config.synthesis.seed}, detector {run.config.detector.seed}",
     }

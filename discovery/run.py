@@ -43,6 +43,26 @@ class Run:
     def detector(self, variant: str) -> Path:
         return self.folder / "detector" / variant
 
+    @property
+    def painted(self) -> Path:
+        return self.folder / "painted"
+
+    @property
+    def folds(self) -> int:
+        return self.config.detector.folds
+
+    @property
+    def searched_splits(self) -> tuple[str, ...]:
+        """Cross-fitted, the training split is searched too."""
+        return ("search",) if self.folds == 1 else ("search", "train")
+
+    def detectors(self, variant: str) -> list[Path]:
+        """The detector of each fold; without folds the only one."""
+        whole = self.detector(variant)
+        if self.folds == 1:
+            return [whole]
+        return [whole / f"fold-{fold}" for fold in range(self.folds)]
+
     def scores(self, variant: str) -> Path:
         return self.folder / "scores" / variant
 

@@ -4,11 +4,17 @@ import pandas as pd
 import pyarrow as pa
 
 from discovery import report
-from discovery.candidates import find_candidates, read_embeddings, read_known
+from discovery.candidates import (
+    find_candidates,
+    left_out_of,
+    open_detectors,
+    read_embeddings,
+    read_known,
+)
 from discovery.cutouts.store import SPLITS, CutoutStore, write_table
 from discovery.detector import score as scoring
 from discovery.detector import train as training
-from discovery.detector.checkpoint import load_detector
+from discovery.detector.checkpoint import CARD
 from discovery.errors import BadInput
 from discovery.generator import sample as sampling
 from discovery.generator import train as generator_training
@@ -16,6 +22,7 @@ from discovery.generator.checkpoint import GENERATORS, known_tags
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 from discovery.neighbours.group import group
 from discovery.processes import cores
+from discovery.progress import say
 from discovery.release import write_draft
 from discovery.run import MIXED, Run
 from discovery.surveys import ingest as ingesting
@@ -78,15 +85,23 @@ def synthesize_step(run: Run) -> None:
 
 
 def train_step(run: Run, variant: str) -> None:
-    """A detector on real and synthetic cutouts, or on real ones alone."""
+    """The detector of each fold on real and synthetic cutouts, or on real ones alone."""
     synthetic = run.synthetic_store() if variant == MIXED else None
-    known, out = read_known(run), run.detector(variant)
-    training.run([run.store()], synthetic, known, run.config.detector, out, run.device)
+    known = read_known(run)
+    for fold, out in enumerate(run.detectors(variant)):
+        if (out / CARD).exists():  # of a walk that was cut short: a card is written last
+            continue
+        if run.folds > 1:
+            say(f"  fold {fold}, of {run.folds}")
+        config, left_out = run.config.detector, left_out_of(run, fold)
+        training.run(
+            [run.store()], synthetic, known, config, out, run.painted, run.device, left_out
+        )
 
 
 def score_step(run: Run, variant: str) -> None:
     """Every cutout of every survey, shard by shard."""
-    detector = load_detector(run.detector(variant), run.device)
+    detector = open_detectors(run, variant)
     for survey in run.config.survey:
         store = CutoutStore(run.cutouts / survey.name)
         scoring.score_store(detector, store, run.scores(variant), survey.name)

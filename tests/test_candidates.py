@@ -8,7 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from discovery.candidates import find_candidates, read_embeddings, read_scores
+from discovery.candidates import (
+    find_candidates,
+    known_to_judge,
+    read_embeddings,
+    read_scores,
+)
 from discovery.config import load_config
 from discovery.cutouts.store import write_shard, write_table
 from discovery.detector.checkpoint import CARD
@@ -40,7 +45,7 @@ def write(frame, path):
     write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
-def write_scores(run, variant, probability):
+def write_scores(run, variant, probability, **more):
     found = zip(CUTOUTS, probability, strict=True)
     rows = [(i, s, status, p) for (i, s, _, _, status, _, _), p in found]
     table = pd.DataFrame(rows, columns=["object_id", "survey", "status", "probability"])
@@ -50,7 +55,7 @@ def write_scores(run, variant, probability):
     table["score_spread"] = np.nan
     table["probability_lo"] = table["probability_hi"] = table["probability"]
     numbers = table.columns.difference(["object_id", "survey", "status", "embedding"])
-    table = table.astype(dict.fromkeys(numbers, np.float32))
+    table = table.astype(dict.fromkeys(numbers, np.float32)).assign(**more)
     for survey, shard in table.groupby("survey"):
         write(shard.drop(columns="survey"), run.scores(variant) / f"{survey}-00000.parquet")
 
@@ -132,6 +137,71 @@ def test_found_by_is_asked_of_the_galaxy_and_not_of_its_best_cutout(run):
     }
     assert table["known_name"].dropna().to_dict() == {"b": "NGC 1"}
     assert table["in_training"].to_dict() == {"b": False, "f": False, "d": True}
+
+
+# Of the fold: a, b, c, e and g were scored by the first detector, d and f by the second.
+FOLD_OF = [0, 0, 0, 1, 0, 1, 0]
+
+
+@pytest.fixture
+def crossed(run):
+    """The same, scored by the detectors of two folds with thresholds of their own."""
+    detector = run.config.detector.model_copy(update={"folds": 2})
+    changed = Run(run.config.model_copy(update={"detector": detector}), run.folder, run.source)
+    for place, variant in ((5, MIXED), (6, REAL_ONLY)):
+        for fold, threshold in enumerate((0.96, 0.55)):
+            write_json(run.detector(variant) / f"fold-{fold}" / CARD, {"threshold": threshold})
+        write_scores(run, variant, [cutout[place] for cutout in CUTOUTS], fold=FOLD_OF)
+    return changed
+
+
+def test_cross_fitted_the_training_split_is_searched_at_the_threshold_of_each_fold(crossed):
+    found = find_candidates(crossed)
+    assert list(found["object_id"]) == ["d", "f"]  # b has 0.95, and its fold's is 0.96
+    assert found["rank"].tolist() == [1, 2]
+    judged = judge_search(crossed, MIXED)
+    assert (judged.searched, judged.cross_fitted, judged.candidates) == (7, 2, 2)  # and d, o
+    assert (judged.threshold, judged.thresholds) == (0.55, (0.96, 0.55))
+    groups = found[["object_id"]].assign(cluster=0, nearest_known_distance=0.5)
+    write(groups, crossed.clusters / "clusters.parquet")
+    table = catalogue_table(crossed).set_index("object_id")
+    assert table["in_training"].to_dict() == {"d": False, "f": False}
+    assert table["fold"].to_dict() == {"d": 1, "f": 1}
+    assert table["found_by"].to_dict() == {"d": "mixed+real-only", "f": "mixed"}
+
+
+def bring_in_to_teach(run):
+    shard = run.cutouts / "one/00000.parquet"
+    rows = pq.read_table(shard).to_pylist()
+    write_shard([row | {"sampled": row["object_id"] != "d"} for row in rows], shard)
+    return ["d"]
+
+
+def publish_with_a_cutout_of_the_validation_split(run):
+    return ["d", "g"]
+
+
+@pytest.mark.parametrize(
+    "publish", [bring_in_to_teach, publish_with_a_cutout_of_the_validation_split]
+)
+def test_cross_fitted_what_is_no_sample_or_set_a_threshold_is_not_searched(crossed, publish):
+    more = pd.DataFrame({"object_id": publish(crossed), "galaxy": "d", "name": "NGC 3"})
+    write(pd.concat([pd.read_parquet(crossed.known), more.assign(in_training=True)]), crossed.known)
+    scores = read_scores(crossed, MIXED)
+    assert scores.loc[scores["searched"], "object_id"].tolist()[:3] == ["b", "f", "c"]
+    assert not scores.set_index("object_id").loc["d", "searched"]
+    judged = known_to_judge(crossed, scores).set_index("name")["in_training"]
+    assert judged["NGC 3"].all()
+    assert not judged.drop("NGC 3").any()
+    assert judge_search(crossed, MIXED).cross_fitted == 1  # o, which could not be read
+
+
+def test_cross_fitted_published_objects_are_judged_by_what_they_did_not_teach(crossed):
+    more = pd.DataFrame({"object_id": ["d"], "galaxy": "d", "name": "NGC 3", "in_training": True})
+    write(pd.concat([pd.read_parquet(crossed.known), more]), crossed.known)
+    judged = judge_search(crossed, MIXED)
+    found = {target.name: (target.rank, target.found) for target in judged.targets}
+    assert found == {"NGC 3": (1, True), "NGC 1": (2, False), "NGC 2": (None, False)}
 
 
 def test_embeddings_are_in_the_order_asked_for_without_the_unreadable(run):

@@ -111,10 +111,12 @@ def load_detector(folder: Path, device: str = "auto") -> Detector:
 
     Raises:
         BadInput: a file is missing, the card lacks its preprocessing or another key, the weights
-            are pickled, or the weights are not those that the card was written for.
+            are pickled or not those that the card was written for, or the folder holds a detector
+            for each fold.
     """
     folder = Path(folder)
     _refuse_pickles(folder)
+    _refuse_folds(folder)
     card = read_json(folder / CARD)
     _check_card(card, folder)
     _check_weights(card, folder)
@@ -130,6 +132,16 @@ def _refuse_pickles(folder):
         raise BadInput(
             f"{folder} holds {', '.join(pickles)}: pickled weights can run any code and are not "
             f"opened. A detector folder holds {WEIGHTS} and {CARD}; remove the other file."
+        )
+
+
+def _refuse_folds(folder):
+    folds = sorted(path.parent.name for path in folder.glob(f"fold-*/{CARD}"))
+    if folds:
+        raise BadInput(
+            f"{folder} holds a detector for each fold of its training galaxies: "
+            f"{', '.join(folds)}. Give one of them, as {folder / folds[0]}: each is whole. For "
+            "galaxies that it was not taught by, no matter which; trained_on.parquet lists those."
         )
 
 

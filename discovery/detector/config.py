@@ -233,6 +233,15 @@ class DetectorConfig(BaseModel):
         description="assumed share of positives in the sky, as recognisable as the known ones",
     )
     ensemble: int = Field(1, ge=1, description="networks whose scores are averaged")
+    folds: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="detectors that share the training galaxies: each is taught by those of all "
+        "folds but one and scores that one, so that these galaxies are searched too; 1: one "
+        "detector, taught by all of them, and the search split alone is searched",
+        exclude_if=lambda folds: folds == 1,  # digests of before there were folds stay
+    )
     views: Literal[1, 2, 4, 8] = Field(
         4, description="turned and mirrored views over which a score is averaged; each is a pass"
     )

@@ -1,6 +1,7 @@
 """Labelled images that fit in memory: what a detector learns from and is calibrated on."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -76,15 +77,41 @@ def real_examples(
     seed: int,
     not_negative: str = "",
 ) -> Examples:
-    """Every usable row of `split`, labelled by the list of known positives.
+    """Every usable row of `split`, labelled by the list of known positives; see `real_rows`."""
+    rows = real_rows(stores, known, split, max_negatives, seed, not_negative)
+    return examples_of(stores, rows, size)
+
+
+def examples_of(stores: list[CutoutStore], parts: list[pd.DataFrame], size: int) -> Examples:
+    """The examples that the rows of each store are, as `real_rows` gives them."""
+    pixels = [
+        load_pixels(store, part["object_id"].tolist(), size)
+        for store, part in zip(stores, parts, strict=True)
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    tags = tag_targets(rows["caption"], rows["survey"])
+    labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
+    return Examples(np.concatenate(pixels), labels, np.full(len(rows), REAL), tags, sampled)
+
+
+def real_rows(
+    stores: list[CutoutStore],
+    known: pd.DataFrame,
+    split: str,
+    max_negatives: int,
+    seed: int,
+    not_negative: str = "",
+    left_out: Collection[str] = (),
+) -> list[pd.DataFrame]:
+    """The usable rows of each store: object_id, caption, survey, sampled, label (1 or 0).
 
     A row that is on no list is left out where its caption holds all the tags of `not_negative`,
-    and where it is no part of a sample of the sky.
+    and where it is no part of a sample of the sky; every row whose object_id is among `left_out`.
 
     Raises:
-        BadInput: no caption has one of these tags.
+        BadInput: no caption has one of the tags.
     """
-    pixels, parts = [], []
+    parts = []
     for store in stores:
         rows = store.table(["object_id", "caption", "survey", "sampled"], split=split)
         rows["label"] = labels_of(rows["object_id"], known)
@@ -92,14 +119,10 @@ def real_examples(
         require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
         voted = holds(rows["caption"], not_negative)
         rows = rows[(rows["label"] == 1) | (rows["sampled"] & ~voted)]
+        rows = rows[~rows["object_id"].isin(left_out)]
         limit = max_negatives // len(stores)
-        rows = rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))]
-        pixels.append(load_pixels(store, rows["object_id"].tolist(), size))
-        parts.append(rows)
-    rows = pd.concat(parts, ignore_index=True)
-    tags = tag_targets(rows["caption"], rows["survey"])
-    labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
-    return Examples(np.concatenate(pixels), labels, np.full(len(rows), REAL), tags, sampled)
+        parts.append(rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))])
+    return parts
 
 
 def holds(captions: pd.Series, tags: str) -> np.ndarray:

@@ -3,15 +3,18 @@
 A network that is shown painted lanes learns the brush before it learns the lane. So each painted
 positive has a control, a negative that went through the same brush and shows no lane; the galaxy
 that is painted on stays, unpainted, among the negatives; and an artefact may lie on either.
-Everything follows from the seed and the order of the real examples.
+Everything follows from the seed and the order of the real examples, and is kept on disk.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from discovery.detector.config import ArtefactConfig, DetectorConfig, PaintedConfig
+import discovery
+from discovery.detector.config import DetectorConfig, PaintedConfig
 from discovery.detector.examples import (
     ARTEFACT,
     HELD_OUT_EVERY,
@@ -23,7 +26,9 @@ from discovery.detector.examples import (
     made,
     nothing,
 )
+from discovery.detector.kept import painted_once
 from discovery.errors import BadInput
+from discovery.files import digest
 from discovery.morphology import paint
 from discovery.morphology.artefacts import draw_artefact
 from discovery.morphology.captions import tags_of
@@ -38,26 +43,21 @@ _LANE, _CONTROL, _ARTEFACT = range(3)  # streams of random numbers
 
 @dataclass(frozen=True)
 class Canvas:
-    """A galaxy to paint on: `pixels` uint8 (S, S, 3), the galaxy in it, its seeing (σ, px)."""
+    """A galaxy to paint on: its row among the real examples, its shape, its seeing (σ, px)."""
 
-    pixels: np.ndarray
+    row: int
     host: paint.Host
     seeing_px: float
 
 
-@dataclass(frozen=True)
-class _Laned:
-    """A painted picture and the number of the canvas below it."""
-
-    pixels: np.ndarray
-    canvas: int
-
-
-def painted_examples(real: Examples, config: DetectorConfig) -> tuple[Examples, Examples]:
+def painted_examples(
+    real: Examples, config: DetectorConfig, kept: Path
+) -> tuple[Examples, Examples]:
     """Painted positives and controls to train on, and painted positives that were held out.
 
     Args:
         real: the real examples of the training split.
+        kept: folder in which what is painted is kept, and looked for.
 
     Every eighth host is kept for those held out, which are then an eighth of `painted.count`.
 
@@ -67,38 +67,57 @@ def painted_examples(real: Examples, config: DetectorConfig) -> tuple[Examples, 
     size, asked = config.size, config.painted
     if not asked.count:
         return nothing(size), nothing(size)
-    canvases = _hosts(real, asked, config.seed)
-    kept, taught = canvases[::HELD_OUT_EVERY], _but_every(canvases, HELD_OUT_EVERY)
-    numbers = range(asked.count + asked.count // HELD_OUT_EVERY)
-    lanes, held_out, controls = [], [], []
-    for number in track(numbers, "paint lanes", unit="lanes") if canvases else ():
-        teaches = number < asked.count
-        laned = _laned(taught if teaches else kept, number, config, real)
-        if laned is not None:
-            (lanes if teaches else held_out).append(laned.pixels)
-        if laned is not None and teaches:
-            controls.append(_control(taught, laned.canvas, number, config))
-    _check_lanes(lanes, asked, len(canvases))
-    train = join(_made(lanes, 1, PAINTED, size), _made(controls, 0, PAINTED, size))
-    return train, _made(held_out, 1, PAINTED, size)
+    count = asked.count + asked.count // HELD_OUT_EVERY
+    folder = kept / f"lanes-{_digest(real, config, _lanes_by(config))}"
+    made_of = painted_once(folder, count, real.pixels, lambda: _lanes(real, config), "paint lanes")
+    if not len(made_of["lanes"]):
+        _refuse(asked, len(_hosts(real, asked, config.seed)))
+    _say_how_many(len(made_of["lanes"]), asked)
+    train = join(_made(made_of["lanes"], 1, PAINTED), _made(made_of["controls"], 0, PAINTED))
+    return train, _made(made_of["held_out"], 1, PAINTED)
 
 
-def artefact_examples(real: Examples, config: DetectorConfig) -> Examples:
-    """Real training negatives that were spoilt on purpose, as many as `artefacts.count`."""
-    if not config.artefacts.count:
+def artefact_examples(real: Examples, config: DetectorConfig, kept: Path) -> Examples:
+    """Real training negatives that were spoilt on purpose, as many as `artefacts.count`; `kept` as
+    of `painted_examples`."""
+    asked = config.artefacts
+    if not asked.count:
         return nothing(config.size)
-    rows, count = real.where(0, REAL), config.artefacts.count
-    images = [
-        image
-        for i in track(range(count), "paint artefacts", unit="images")
-        if (image := _spoilt(real, rows, i, config)) is not None
-    ]
-    return _made(images, 0, ARTEFACT, config.size)
+    decides = {"count": asked.count, "kinds": asked.kinds}
+    folder = kept / f"artefacts-{_digest(real, config, decides)}"
+    painter = Artefacts(real.where(0, REAL), config)
+    made_of = painted_once(folder, asked.count, real.pixels, lambda: painter, "paint artefacts")
+    return _made(made_of["artefacts"], 0, ARTEFACT)
 
 
-def _made(images, label, source, size):
-    pixels = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
+def _lanes_by(config):
+    """The settings that decide the lanes; how often each is shown does not."""
+    spoilt = {"positive_share", "kinds"} if config.artefacts.count else set()
+    return {
+        "painted": config.painted.model_dump(mode="json", exclude={"share", "control_share"}),
+        "artefacts": config.artefacts.model_dump(mode="json", include=spoilt),
+    }
+
+
+def _digest(real, config, settings):
+    decides = {"real": real.digest(), "size": config.size, "seed": config.seed}
+    return digest(decides | {"settings": settings, "version": discovery.__version__})[:16]
+
+
+def _made(pixels, label, source):
     return made(pixels, np.full(len(pixels), label), source)
+
+
+def _stack(images, size):
+    return np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
+
+
+def _lanes(real: Examples, config: DetectorConfig) -> "Lanes":
+    canvases = _hosts(real, config.painted, config.seed)
+    if not canvases:
+        _refuse(config.painted, 0)
+    held_out, taught = canvases[::HELD_OUT_EVERY], _but_every(canvases, HELD_OUT_EVERY)
+    return Lanes(held_out, taught, real.where(0, REAL), config)
 
 
 def _hosts(real: Examples, config: PaintedConfig, seed: int) -> list[Canvas]:
@@ -146,25 +165,17 @@ def _holds(tags: pd.DataFrame, wanted: str) -> np.ndarray:
 def _measured(pixels, rows, config, seed) -> list[Canvas]:
     """Those in whose middle a galaxy stands that is not too flat."""
     canvases = []
-    for row in rows:
-        host = _host(pixels[row])
+    for row in track(rows, "measure hosts", unit="galaxies"):
+        host, side = paint.find_host(pixels[row]), len(pixels[row])
         if host is None or host.q < config.axis_ratio:
             continue
-        side = len(pixels[row])
         seeing = (
             paint.seeing_of(host, side)
             if config.seeing == "measured"
             else paint.draw_seeing(np.random.default_rng((seed, int(row))), side)
         )
-        canvases.append(Canvas(pixels[row], host, seeing))
+        canvases.append(Canvas(int(row), host, seeing))
     return canvases
-
-
-def _host(pixels):
-    try:
-        return paint.measure_host(pixels)
-    except BadInput:
-        return None
 
 
 def _but_every(canvases, step):
@@ -172,76 +183,124 @@ def _but_every(canvases, step):
     return [c for i, c in enumerate(canvases) if i % step] or canvases
 
 
-def _laned(canvases, number, config, real) -> _Laned | None:
+@dataclass(frozen=True)
+class Lanes:
+    """Paints lanes and controls: those of the first `painted.count` numbers teach, on other
+    galaxies than those that are held out."""
+
+    held_out: Sequence[Canvas]
+    taught: Sequence[Canvas]
+    negatives: np.ndarray  # row numbers
+    config: DetectorConfig
+
+    def paint(self, pixels: np.ndarray, numbers: range) -> dict[str, np.ndarray]:
+        """`lanes` and as many `controls`, and `held_out` lanes; fewer where none was seen."""
+        images = {"lanes": [], "controls": [], "held_out": []}
+        for number in numbers:
+            teaches = number < self.config.painted.count
+            canvases = self.taught if teaches else self.held_out
+            laned = _laned(pixels, canvases, number, self)
+            if laned is not None:
+                images["lanes" if teaches else "held_out"].append(laned.pixels)
+            if laned is not None and teaches:
+                control = _control(pixels, canvases, laned.canvas, number, self.config)
+                images["controls"].append(control)
+        return {kind: _stack(of, self.config.size) for kind, of in images.items()}
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """Paints artefacts on real negatives, whose row numbers it has."""
+
+    negatives: np.ndarray
+    config: DetectorConfig
+
+    def paint(self, pixels: np.ndarray, numbers: range) -> dict[str, np.ndarray]:
+        """`artefacts`; fewer where no galaxy is in the middle."""
+        spoilt = (_spoilt(pixels, self.negatives, number, self.config) for number in numbers)
+        images = [image for image in spoilt if image is not None]
+        return {"artefacts": _stack(images, self.config.size)}
+
+
+@dataclass(frozen=True)
+class _Laned:
+    """A painted picture and the number of the canvas below it."""
+
+    pixels: np.ndarray
+    canvas: int
+
+
+def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
     """A galaxy with a lane that is seen; None where none of TRIES on as many galaxies is."""
+    config = lanes.config
     rng = np.random.default_rng((config.seed, _LANE, number))
     for at in rng.integers(len(canvases), size=TRIES):
-        canvas = canvases[at]
+        canvas, plain = canvases[at], pixels[canvases[at].row]
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
         of_canvas = canvas.host, canvas.seeing_px
         # new noise would count as contrast, and so would a dimmed neighbour
-        quiet = np.where(
-            _inner(canvas), paint.paint(canvas.pixels, dust, *of_canvas), canvas.pixels
-        )
-        if paint.lane_contrast(canvas.pixels, quiet, *of_canvas) >= config.painted.contrast:
-            image = paint.paint(canvas.pixels, dust, *of_canvas, noise=rng)
-            return _Laned(_perhaps_spoilt(image, canvas.host, config.artefacts, real, rng), int(at))
+        inner = _inner(canvas, len(plain))
+        quiet = np.where(inner, paint.paint(plain, dust, *of_canvas), plain)
+        if paint.lane_contrast(plain, quiet, *of_canvas) >= config.painted.contrast:
+            image = paint.paint(plain, dust, *of_canvas, noise=rng)
+            return _Laned(_perhaps_spoilt(image, canvas.host, pixels, lanes, rng), int(at))
     return None
 
 
-def _inner(canvas):
+def _inner(canvas, side):
     """Where a lane has to be seen, bool (S, S, 1)."""
-    radius = canvas.host.elliptical_radius(*paint.grid(len(canvas.pixels), 1))
+    radius = canvas.host.elliptical_radius(*paint.grid(side, 1))
     return (radius < SEEN_WITHIN * canvas.host.half_light)[..., None]
 
 
-def _perhaps_spoilt(image, host, config: ArtefactConfig, real, rng):
+def _perhaps_spoilt(image, host, pixels, lanes: Lanes, rng):
+    config = lanes.config.artefacts
     if not config.count or rng.random() >= config.positive_share:
         return image
-    other = real.pixels[rng.choice(real.where(0, REAL))]
+    other = pixels[rng.choice(lanes.negatives)]
     try:
         return draw_artefact(image, host, rng, other, config.kinds)
     except BadInput:  # no galaxy in the middle of the other picture
         return image
 
 
-def _control(canvases, painted_on, number, config) -> np.ndarray:
+def _control(pixels, canvases, painted_on, number, config) -> np.ndarray:
     """The brush without a lane on another host than `painted_on`: uint8 (S, S, 3)."""
     rng = np.random.default_rng((config.seed, _CONTROL, number))
     further = rng.integers(1, max(len(canvases), 2))
     canvas = canvases[(painted_on + further) % len(canvases)]
-    kind = rng.integers(3)
+    kind, plain = rng.integers(3), pixels[canvas.row]
     if kind == 0:
         tau = rng.uniform(*REDDENING_TAU)
-        return paint.redden(canvas.pixels, tau, host=canvas.host, noise=rng)
+        return paint.redden(plain, tau, host=canvas.host, noise=rng)
     dust = draw_lane(rng, canvas.host, config.painted.kinds)
     dust = paint.off_galaxy(rng, dust, canvas.host) if kind == 1 else paint.without_depth(dust)
-    return paint.paint(canvas.pixels, dust, canvas.host, canvas.seeing_px, noise=rng)
+    return paint.paint(plain, dust, canvas.host, canvas.seeing_px, noise=rng)
 
 
-def _spoilt(real, rows, number, config) -> np.ndarray | None:
+def _spoilt(pixels, rows, number, config) -> np.ndarray | None:
     rng = np.random.default_rng((config.seed, _ARTEFACT, number))
     row, other = rng.choice(rows, 2, replace=len(rows) < 2)
-    host = _host(real.pixels[row])
+    host = paint.find_host(pixels[row])
     if host is None:
         return None
     try:
-        return draw_artefact(
-            real.pixels[row], host, rng, real.pixels[other], config.artefacts.kinds
-        )
+        return draw_artefact(pixels[row], host, rng, pixels[other], config.artefacts.kinds)
     except BadInput:  # no galaxy in the middle of the other picture
         return None
 
 
-def _check_lanes(lanes, config, hosts):
-    if not lanes:
-        raise BadInput(
-            f"of {hosts} training negatives called {config.hosts!r} none could be painted with a "
-            f"lane of contrast {config.contrast:g}. Under [detector.painted], name other hosts, "
-            "raise uncaptioned where captions are missing, or lower axis_ratio or contrast."
-        )
-    if len(lanes) < config.count:
+def _refuse(config, hosts):
+    raise BadInput(
+        f"of {hosts} training negatives called {config.hosts!r} none could be painted with a "
+        f"lane of contrast {config.contrast:g}. Under [detector.painted], name other hosts, "
+        "raise uncaptioned where captions are missing, or lower axis_ratio or contrast."
+    )
+
+
+def _say_how_many(lanes, config):
+    if lanes < config.count:
         say(
-            f"  {len(lanes):,} of {config.count:,} lanes were painted; of the others none of "
+            f"  {lanes:,} of {config.count:,} lanes were painted; of the others none of "
             f"{TRIES} drawn has a contrast of {config.contrast:g}"
         )

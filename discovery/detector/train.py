@@ -1,12 +1,15 @@
 """Train a detector on real, synthetic and painted cutouts, calibrate it, freeze its threshold."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from discovery.cutouts import CutoutStore
+from discovery.cutouts.store import write_table
 from discovery.detector.calibrate import SYNTHETIC_WORTH, fit_calibration, freeze_threshold
 from discovery.detector.checkpoint import Detector, save_detector
 from discovery.detector.config import DetectorConfig
@@ -16,8 +19,10 @@ from discovery.detector.examples import (
     PAINTED,
     REAL,
     Examples,
+    examples_of,
     join,
     real_examples,
+    real_rows,
     synthetic_examples,
 )
 from discovery.detector.fit import train_network
@@ -36,6 +41,7 @@ from discovery.files import digest, sha256_file
 from discovery.progress import say
 
 CLASSES = ["other", "quarry"]
+TRAINED_ON = "trained_on.parquet"
 SCORE_BATCH = 256
 
 
@@ -45,7 +51,9 @@ def run(
     known: pd.DataFrame,
     config: DetectorConfig,
     out: Path,
+    painted: Path,
     device: str = "auto",
+    left_out: Collection[str] = (),
 ) -> Path:
     """Train on the 'train' rows of `stores`, on `synthetic` and on what is painted on those rows,
     calibrate on 'validation'.
@@ -53,21 +61,26 @@ def run(
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
     the config's `not_negative`. With `synthetic` None the detector
-    sees no synthetic cutout; what it sees of painted ones the config says. The card's `field` says
-    what those cutouts show.
+    sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose object_id
+    is among `left_out` are neither shown nor painted on. What is painted is kept in `painted`, for
+    other trainings with the same. The card's `field` says what the training cutouts show,
+    trained_on.parquet in `out` which real ones they are (object_id, survey, label).
     """
-    real = real_examples(stores, known, "train", config.size, config.max_negatives, config.seed,
-                         config.not_negative)  # fmt: skip
+    rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
+                     config.not_negative, left_out)  # fmt: skip
+    real = examples_of(stores, rows, config.size)
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
     )
     train, validation = real, checked
     for taught, held_out in (
         synthetic_examples(synthetic, config.size),
-        painted_examples(real, config),
+        painted_examples(real, config, painted),
     ):
         train, validation = join(train, taught), join(validation, held_out)
-    train = join(train, artefact_examples(real, config))
+    train = join(train, artefact_examples(real, config, painted))
+    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label"]]
+    write_table(pa.Table.from_pandas(listed), Path(out) / TRAINED_ON)
     return train_detector(train, validation, config, out, device, field_of_view(stores))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from discovery.detector.checkpoint import load_detector
+from discovery.candidates import open_detectors
 from discovery.evidence import figures, ranking
 from discovery.evidence.ablation import recorded
 from discovery.evidence.bootstrap import draw, estimate
@@ -39,9 +39,10 @@ def judge_calibration(run: Run, sample: Sample, out: Path) -> dict:
 
 def _judged(run: Run, sample: Sample, variant: str, out: Path) -> dict:
     asked = run.config.evidence
-    detector = load_detector(run.detector(variant), run.device)
-    scores = sample.scores(detector, run.folder / "evidence" / "scored" / variant)
-    stated = detector.card["calibration"]["prevalence"]
+    scores = sample.scores(
+        open_detectors(run, variant), run.folder / "evidence" / "scored" / variant
+    )
+    stated = run.config.detector.prevalence
     promised = ranking.moved(scores["probability"].to_numpy(), stated, asked.natural_prevalence)
     is_true = sample.objects["is_true"].to_numpy(bool)
     measure = partial(

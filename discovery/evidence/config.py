@@ -62,7 +62,8 @@ class Arm(BaseModel):
     def config(self, base: DetectorConfig, seed: int) -> DetectorConfig:
         """The settings of its detector; a table such as `augment` changes key by key."""
         return DetectorConfig.model_validate(
-            _merged(base.model_dump(), self.detector | {"seed": seed})
+            # judged on the search split, which teaches none of them
+            _merged(base.model_dump(), self.detector | {"seed": seed, "folds": 1})
         )
 
 

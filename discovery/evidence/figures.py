@@ -155,9 +155,7 @@ def _plain(value: float, _=None) -> str:
     return f"{value:.6g}"
 
 
-def score_histogram(
-    theme: Theme, probability: np.ndarray, threshold: float, judgement: Judgement
-) -> Figure:
+def score_histogram(theme: Theme, probability: np.ndarray, judgement: Judgement) -> Figure:
     """Calibrated probabilities of the search set on a log-odds axis, the sought objects on top.
 
     Args:
@@ -165,16 +163,15 @@ def score_histogram(
     """
     figure, axes = _axes()
     values = _logit(probability[~np.isnan(probability)])
-    edges = _histogram_edges(values, _logit(threshold))
+    edges = _histogram_edges(values, _logit(judgement.threshold))
     axes.hist(values, edges, color=theme.faint, label="all searched")
     _targets_histogram(axes, theme, judgement, edges)
-    axes.axvline(
-        _logit(threshold),
-        color=theme.ink,
-        linestyle=(0, (4, 2)),
-        linewidth=1.2,
-        label=f"frozen threshold {words.probability(threshold)}",
-    )
+    label = f"frozen threshold {words.thresholds(judgement)}"
+    for cut in judgement.thresholds:
+        axes.axvline(
+            _logit(cut), color=theme.ink, linestyle=(0, (4, 2)), linewidth=1.2, label=label
+        )
+        label = None  # one line of the legend for all folds
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.6)
     shown = _readable_ticks(edges[0], edges[-1])

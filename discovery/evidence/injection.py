@@ -17,10 +17,15 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import discovery
-from discovery.candidates import read_card, read_known, read_scores
+from discovery.candidates import (
+    open_detectors,
+    read_known,
+    read_score_files,
+    read_scores,
+    thresholds_of,
+)
 from discovery.cutouts.decode import decode
 from discovery.cutouts.store import CutoutStore, load_pixels, write_shard
-from discovery.detector.checkpoint import load_detector
 from discovery.detector.score import score_store
 from discovery.errors import BadInput
 from discovery.evidence import evidence_figures as figures
@@ -150,7 +155,7 @@ def _painted(host: dict, images: dict[str, bytes], config: InjectionConfig) -> l
     }
     return [
         {"object_id": f"{host['object_id']}-{kind}", "image": _png(picture), "crop": 1.0}
-        | {"label": label, "survey": "painted"}
+        | {"label": label, "survey": "painted", "galaxy": host["galaxy"]}
         | told
         for picture, kind, label in zip(pictures, ("lane", "control"), (1, 0), strict=True)
     ]
@@ -237,41 +242,41 @@ SURFACES = (("tau_v", "inclination_deg"), ("tau_v", "lane_width"), ("tau_v", "ra
 
 def _judged(run: Run, variant: str, store: CutoutStore, rows: pd.DataFrame, out: Path) -> dict:
     """How one detector of the run does on the painted ones."""
-    card = read_card(run, variant)
-    scores = _scores(run, variant, store, out)
-    painted = rows.merge(scores, on="object_id")
-    painted["found"] = painted["probability"] >= card["threshold"]
+    painted = rows.merge(_scores(run, variant, store, out), on="object_id")
     lanes, controls = painted[painted["label"] == 1], painted[painted["label"] == 0]
-    others = _others(run, variant, set(lanes["host"]))
+    others = _others(run, variant, set(lanes["host"])).rename(columns={"candidate": "found"})
     write_both(lanes[LANE_COLUMNS], out / "tables" / f"injection-{variant}-lanes")
     bins, surfaces = binned_by_all(lanes), surfaces_of(lanes)
     write_both(pd.DataFrame(bins), out / "tables" / f"injection-{variant}")
     write_both(pd.DataFrame(surfaces), out / "tables" / f"injection-{variant}-surfaces")
     clear = lanes[lanes["contrast"] >= STANDS_OUT]
     return {
-        "threshold": card["threshold"],
+        "thresholds": [*thresholds_of(run, variant).values()],
         "found": _counted(lanes),
         "found_standing_out": _counted(clear),
         "controls_found": _counted(controls),
         "others": len(others),
-        "others_found": _counted(others.assign(found=others["probability"] >= card["threshold"])),
-        "ranking": _ranked(run, lanes, others, card["threshold"]),
-        "ranking_standing_out": _ranked(run, clear, others, card["threshold"]),
+        "others_found": _counted(others),
+        "ranking": _ranked(run, lanes, others),
+        "ranking_standing_out": _ranked(run, clear, others),
         "bins": bins,
         "surfaces": surfaces,
     }
 
 
 def _scores(run: Run, variant: str, store: CutoutStore, out: Path) -> pd.DataFrame:
-    detector = load_detector(run.detector(variant), run.device)
+    """object_id, score, probability, and whether it is found: at or above the threshold of the
+    detector that scored it."""
+    detector = open_detectors(run, variant)
     files = score_store(detector, store, out / "injection" / "scores" / variant, store.folder.name)
-    columns = ["object_id", "score", "probability"]
-    return pd.concat([pq.read_table(file, columns=columns).to_pandas() for file in files])
+    scores = read_score_files(files, ["object_id", "score", "probability"])
+    found = scores["probability"] >= scores["fold"].map(thresholds_of(run, variant))
+    return scores.assign(found=found)
 
 
 def _others(run: Run, variant: str, hosts: set[str]) -> pd.DataFrame:
     """Every searched galaxy that is not known to be of the quarry, and no host."""
-    scores = read_scores(run, variant).query("split == 'search'")
+    scores = read_scores(run, variant).query("searched")
     return scores[~scores["object_id"].isin(quarry_of(run) | hosts)]
 
 
@@ -279,14 +284,14 @@ def _counted(rows: pd.DataFrame) -> dict:
     return vars(wilson(int(rows["found"].sum()), len(rows)))
 
 
-def _ranked(run: Run, lanes: pd.DataFrame, others: pd.DataFrame, threshold: float) -> list[dict]:
+def _ranked(run: Run, lanes: pd.DataFrame, others: pd.DataFrame) -> list[dict]:
     """All measures of lanes among all others, with intervals by the bootstrap."""
     if not len(lanes):
         return []
     asked, both = run.config.evidence, pd.concat([lanes, others])
     is_true = np.arange(len(both)) < len(lanes)
     points = Points(asked.natural_prevalence, asked.quoted_prevalence, 100, len(others))
-    score, chosen = both["score"].to_numpy(float), both["probability"].to_numpy(float) >= threshold
+    score, chosen = both["score"].to_numpy(float), both["found"].to_numpy(bool)
 
     def measure(weights):
         return evaluate(is_true, score, chosen, weights, points)

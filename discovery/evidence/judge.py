@@ -1,11 +1,11 @@
 """The judge: what a search found, held against the truth (mock sky) or published objects (real).
 
-The only place that may read the truth table. Counted are objects of the search split that no
-detector was trained on, each once, by its best cutout; one that could not be read counts as not
+The only place that may read the truth table. Counted are objects that were searched by a detector
+which they did not teach, each once, by its best cutout; one that could not be read counts as not
 found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from discovery.evidence.metrics import (
     wilson,
 )
 
-SCORE_COLUMNS = ("object_id", "status", "score", "probability", "split")
+SCORE_COLUMNS = ("object_id", "status", "score", "probability", "split", "searched")
 TRUTH_COLUMNS = ("object_id", "kind", "is_quarry", "lane_contrast")
 KNOWN_COLUMNS = ("object_id", "name", "in_training")
 NEVER_SCORED = "no score: not among the cutouts that were read"
@@ -87,9 +87,11 @@ class Judgement:
 
     variant: str
     basis: str
-    threshold: float
+    threshold: float  # the lowest of `thresholds`
+    thresholds: tuple[float, ...]  # of each fold; one where the search is not cross-fitted
     stands_out: float | None
     searched: int
+    cross_fitted: int  # of these: of the training split, scored by a detector they did not teach
     unreadable: int
     in_training: int  # objects left out because a detector or generator had seen them
     candidates: int
@@ -121,7 +123,7 @@ class Judgement:
 def judge(
     scores: pd.DataFrame,
     known: pd.DataFrame,
-    threshold: float,
+    threshold: float | Mapping[int, float],
     *,
     variant: str,
     truth: pd.DataFrame | None = None,
@@ -131,14 +133,16 @@ def judge(
     """Judge one detector's scores at its frozen threshold.
 
     Args:
-        scores: object_id, status ('ok' or 'unreadable: …'), score, probability, split; candidates
-            are the rows with probability >= threshold. One row an object; where searches may
-            have chosen different cutouts of one, `galaxy` tells what they have in common.
+        scores: object_id, status ('ok' or 'unreadable: …'), score, probability, split, searched
+            (what counts); candidates are the rows with probability >= threshold. One row an object;
+            where searches may have chosen different cutouts of one, `galaxy` tells what they have
+            in common.
         known: object_id (null: no cutout of it), name, in_training and, where an object may have
             several rows, `galaxy`; published objects.
-        threshold: in probability, frozen before the search.
-        truth: object_id, kind, is_quarry, lane_contrast, and if it has a `split`, quarry of the
-            search split without a score row counts as missed. None: judge by `known`.
+        threshold: in probability, frozen before the search; of cross-fitted scores that of each
+            `fold`, which is a column of `scores` then.
+        truth: object_id, kind, is_quarry, lane_contrast, and if it says what was to be `searched`,
+            quarry of that without a score row counts as missed. None: judge by `known`.
         stands_out: lane contrast from which a lane stands out of the noise; needed with `truth`.
         natural_prevalence: fraction of the sky's objects that are quarry, to quote purity at.
 
@@ -147,17 +151,21 @@ def judge(
     """
     require_columns(scores, SCORE_COLUMNS, "scores")
     require_columns(known, KNOWN_COLUMNS, "known objects")
-    searched, left_out = _searched(scores, known, threshold)
+    of_fold = isinstance(threshold, Mapping)
+    cut = scores["fold"].map(threshold) if of_fold else float(threshold)
+    thresholds = tuple(threshold.values()) if of_fold else (float(threshold),)
+    searched, left_out = _searched(scores.assign(cut=cut), known)
     searched, stands_out = _with_nature(searched, known, truth, stands_out)
-    parts = _common(searched, threshold)
+    parts = _common(searched)
     if truth is None:
         parts |= _unknown_without_truth()
     else:
-        parts |= _by_truth(searched, threshold, stands_out, natural_prevalence)
+        parts |= _by_truth(searched, stands_out, natural_prevalence)
     return Judgement(
         variant=variant,
         basis="known" if truth is None else "truth",
-        threshold=float(threshold),
+        threshold=min(thresholds),
+        thresholds=thresholds,
         stands_out=stands_out,
         in_training=left_out,
         natural_prevalence=natural_prevalence,
@@ -182,19 +190,17 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str) -> N
         )
 
 
-def _searched(
-    scores: pd.DataFrame, known: pd.DataFrame, threshold: float
-) -> tuple[pd.DataFrame, int]:
+def _searched(scores: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The one table of objects that count, by object_id, and how many were left out."""
     named = scores if "galaxy" in scores else scores.assign(galaxy=scores["object_id"])
-    columns = [*SCORE_COLUMNS, "galaxy"]
-    table = named.loc[named["split"] == "search", columns].set_index("object_id")
+    columns = [*SCORE_COLUMNS, "galaxy", "cut"]
+    table = named.loc[named["searched"], columns].set_index("object_id")
     seen = table.index.isin(known.loc[_is_trained(known), "object_id"].dropna())
     table = table[~seen].astype({"score": float, "probability": float})
     # What could not be read has no score, whatever stands in its column.
     table.loc[table["status"] != "ok", ["score", "probability"]] = np.nan
     table["rank"] = ranks(table["score"])
-    table["found"] = table["probability"] >= threshold
+    table["found"] = table["probability"] >= table["cut"]
     return table, int(seen.sum())
 
 
@@ -244,10 +250,10 @@ def _never_scored(
     searched: pd.DataFrame, nature: pd.DataFrame, known: pd.DataFrame
 ) -> pd.DataFrame:
     """Quarry that was lost before scoring: a search that loses objects must not look better."""
-    if "split" not in nature:
+    if "searched" not in nature:
         return pd.DataFrame()
     trained = known.loc[_is_trained(known), "object_id"]
-    wanted = nature.index[(nature["split"] == "search") & nature["is_quarry"].astype(bool)]
+    wanted = nature.index[nature["searched"] & nature["is_quarry"].astype(bool)]
     lost = wanted.difference(searched.index).difference(pd.Index(trained.dropna()))
     blank = {
         "status": NEVER_SCORED,
@@ -261,12 +267,13 @@ def _never_scored(
     return pd.DataFrame(blank, index=lost).assign(galaxy=lost)
 
 
-def _common(searched: pd.DataFrame, threshold: float) -> dict:
+def _common(searched: pd.DataFrame) -> dict:
     is_true, score = searched["is_true"], searched["score"]
-    _, completeness = at_threshold(is_true, searched["probability"], threshold)
+    _, completeness = at_threshold(is_true, searched["probability"], searched["cut"])
     found = searched["found"]
     return {
         "searched": len(searched),
+        "cross_fitted": int((searched["split"] == "train").sum()),
         "unreadable": int((searched["status"] != "ok").sum()),
         "candidates": int(found.sum()),
         "expected_true": float(searched.loc[found, "probability"].sum()),
@@ -301,13 +308,12 @@ def _number(value: float) -> float | None:
 
 def _by_truth(
     searched: pd.DataFrame,
-    threshold: float,
     stands_out: float,
     natural_prevalence: float | None,
 ) -> dict:
     is_true, found = searched["is_true"], searched["found"]
     clear = is_true & (searched["contrast"] >= stands_out)
-    purity, completeness = at_threshold(is_true, searched["probability"], threshold)
+    purity, completeness = at_threshold(is_true, searched["probability"], searched["cut"])
     false_rate = wilson((found & ~is_true).sum(), (~is_true).sum())
     at_natural = None
     if natural_prevalence is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from discovery.candidates import read_known, read_scores, threshold_of
+from discovery.candidates import known_to_judge, read_scores
 from discovery.evidence.metrics import auroc, ranks
 from discovery.evidence.tables import records, write_both
 from discovery.run import Run
@@ -20,24 +20,24 @@ def rank_known(run: Run, out: Path) -> dict:
     Returns:
         what evidence.json says of it.
     """
-    known = read_known(run)
-    published = known[~known["in_training"].astype(bool)].drop_duplicates(["name", "bibcode"])
     found = {}
     for variant in run.variants:
-        searched = _searched(run, variant, known)
-        table = published_ranks(published, searched, threshold_of(run, variant))
+        scores = read_scores(run, variant)
+        known = known_to_judge(run, scores)
+        published = known[~known["in_training"]].drop_duplicates(["name", "bibcode"])
+        searched = _searched(run, scores, known)
+        table = published_ranks(published, searched)
         write_both(table, out / "tables" / f"known-{variant}")
         found[variant] = summary(table, searched) | {"objects": records(table)}
-    return {"detectors": found, "in_training": int(known["in_training"].astype(bool).sum())}
+    return {"detectors": found, "in_training": int(known["in_training"].sum())}
 
 
-def _searched(run: Run, variant: str, known: pd.DataFrame) -> pd.DataFrame:
-    """Galaxies of the search split that nothing was trained on, with their ranks; `judged` are all
+def _searched(run: Run, scores: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """What was searched by a detector that it did not teach, with ranks; `judged` are all
     but, on a mock sky, the quarry that is not published: it is nobody's false positive.
     """
-    table = read_scores(run, variant).query("split == 'search'")
-    seen = table["object_id"].isin(known.loc[known["in_training"].astype(bool), "object_id"])
-    table = table[~seen]
+    seen = scores["object_id"].isin(known.loc[known["in_training"], "object_id"])
+    table = scores[scores["searched"] & ~seen]
     listed = table["object_id"].isin(known["object_id"].dropna())
     true = pd.Series(False, table.index)
     if run.truth.exists():
@@ -46,21 +46,19 @@ def _searched(run: Run, variant: str, known: pd.DataFrame) -> pd.DataFrame:
     return table.assign(rank=ranks(table["score"]), published=listed, judged=listed | ~true)
 
 
-def published_ranks(
-    published: pd.DataFrame, searched: pd.DataFrame, threshold: float
-) -> pd.DataFrame:
+def published_ranks(published: pd.DataFrame, searched: pd.DataFrame) -> pd.DataFrame:
     """A row per published object: name, object_id, rank among all searched, the share of the search
     that ranks at least as high, probability, whether it is a candidate, and what became of it.
 
     Args:
         published: object_id and galaxy (null: no cutout of it), name, bibcode.
-        searched: object_id, galaxy, score, probability, rank, of all that was searched.
+        searched: object_id, galaxy, score, probability, rank, candidate, of all that was searched.
     """
     best = searched.drop_duplicates("galaxy").set_index("galaxy")
-    columns = ["object_id", "rank", "probability", "status"]
+    columns = ["object_id", "rank", "probability", "status", "candidate"]
     rows = published[["name", "bibcode", "galaxy"]].join(best[columns], on="galaxy")
     rows["top_share"] = rows["rank"] / len(searched)
-    rows["candidate"] = rows["probability"] >= threshold
+    rows["candidate"] = rows["candidate"].eq(True)  # one without a cutout is none
     rows["outcome"] = [_outcome(row) for row in rows.itertuples()]
     return rows.drop(columns=["status"]).sort_values("rank", na_position="last", ignore_index=True)
 

@@ -93,10 +93,10 @@ def _wilson_limits(p: float, n: float) -> tuple[float, float]:
     return (0.0 if p == 0 else float(centre - half), 1.0 if p == 1 else float(centre + half))
 
 
-def at_threshold(is_true, probability, threshold: float) -> tuple[Proportion, Proportion]:
-    """Purity and completeness of the objects with probability >= threshold."""
+def at_threshold(is_true, probability, threshold) -> tuple[Proportion, Proportion]:
+    """Purity and completeness of the objects with probability >= threshold, one or each its own."""
     is_true = np.asarray(is_true, bool)
-    chosen = np.asarray(probability, float) >= threshold  # NaN is never >=
+    chosen = np.asarray(probability, float) >= np.asarray(threshold, float)  # NaN is never >=
     found = int((chosen & is_true).sum())
     return wilson(found, int(chosen.sum())), wilson(found, int(is_true.sum()))
 

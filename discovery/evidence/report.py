@@ -73,7 +73,7 @@ class ReportInputs:
     judgement: Judgement
     beside: Judgement | None
 
-    # Scores that `judgement` was made of: object_id, probability (NaN: unreadable), split.
+    # Scores of what was searched: object_id, probability (NaN: unreadable).
     scores: pd.DataFrame
 
     # Candidates in the order of their rank: object_id (str), rank (null: was in training),
@@ -174,7 +174,7 @@ def _tiles(judgement: Judgement) -> list[tuple[str, str, str]]:
         (
             "candidates",
             f"{judgement.candidates:,}",
-            f"probability ≥ {words.probability(judgement.threshold)}",
+            f"probability ≥ {words.thresholds(judgement)}",
         ),
     ]
     if judgement.basis == "truth":
@@ -200,7 +200,7 @@ def _comparison(first: Judgement, second: Judgement | None) -> list[tuple[str, l
     judgements = [first] if second is None else [first, second]
     rows = [
         ("Candidates", lambda j: f"{j.candidates:,}"),
-        ("Frozen threshold (probability)", lambda j: f"{words.probability(j.threshold)}"),
+        ("Frozen threshold (probability)", words.thresholds),
     ]
     if first.basis == "truth":
         rows += [
@@ -236,11 +236,9 @@ def _draw(inputs: ReportInputs, marks: Sequence[str], folder: Path) -> dict[str,
     """Draw what there is data for; the page leaves out the rest."""
     judgement, beside = inputs.judgement, inputs.beside
     judgements = [judgement] if beside is None else [judgement, beside]
-    searched = inputs.scores.loc[inputs.scores["split"] == "search", "probability"]
-    drawings = {}
-    if searched.notna().any():
-        values = searched.to_numpy(float)
-        drawings["scores"] = (figures.score_histogram, values, judgement.threshold, judgement)
+    values, drawings = inputs.scores["probability"].to_numpy(float), {}
+    if not np.isnan(values).all():
+        drawings["scores"] = (figures.score_histogram, values, judgement)
     if judgement.targets:
         drawings["precision-recall"] = (figures.precision_recall, judgements)
     if judgement.reliability:
@@ -299,7 +297,7 @@ def _alt(name: str, inputs: ReportInputs) -> str:
     judgement = inputs.judgement
     told = {
         "scores": f"Histogram of {judgement.searched:,} probabilities; {judgement.candidates:,} "
-        f"lie at or above the threshold {words.probability(judgement.threshold)}.",
+        f"lie at or above the threshold {words.thresholds(judgement)}.",
         "precision-recall": "Precision–recall curves; area "
         f"{words.estimate(judgement.auprc)} for the main search.",
         "reliability": f"Reliability diagram with {len(judgement.reliability)} bins of "

@@ -16,9 +16,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from discovery.candidates import galaxies, read_known
+from discovery.candidates import read_known
 from discovery.cutouts.store import CutoutStore, write_table
 from discovery.detector.checkpoint import Detector
+from discovery.detector.folds import CrossFitted, galaxies
 from discovery.detector.score import score_store
 from discovery.errors import BadInput
 from discovery.evidence.config import Sky
@@ -56,7 +57,7 @@ class Sample:
         """Of everything that is scored."""
         return digest([sha256_file(shard) for s in self.stores.values() for shard in s.shards])
 
-    def scores(self, detector: Detector, folder: Path) -> pd.DataFrame:
+    def scores(self, detector: Detector | CrossFitted, folder: Path) -> pd.DataFrame:
         """score and probability (float32, NaN: unreadable) of each object by `detector`.
 
         Kept in `folder`/scores.parquet; scoring that was cut short goes on with the next shard.
@@ -66,7 +67,7 @@ class Sample:
         remove(folder / "parts")
         return self._of_objects(scored)
 
-    def _scored(self, detector: Detector, folder: Path) -> pd.DataFrame:
+    def _scored(self, detector: Detector | CrossFitted, folder: Path) -> pd.DataFrame:
         columns, tables = ["object_id", "score", "probability"], []
         for sky, store in self.stores.items():
             files = score_store(detector, store, folder / "parts", sky)

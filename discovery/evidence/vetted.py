@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from discovery.candidates import read_scores, threshold_of
+from discovery.candidates import read_scores
 from discovery.errors import BadInput
 from discovery.evidence.config import VettedConfig
 from discovery.evidence.metrics import Estimate, ranks, wilson
@@ -249,7 +249,7 @@ def judge_vetted(run: Run, out: Path) -> dict:
 
 
 def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
-    searched = read_scores(run, MIXED).query("split == 'search'")
+    searched = read_scores(run, MIXED).query("searched")
     searched = searched.assign(rank=ranks(searched["score"])).set_index("object_id")
     lost = ~vetted["object_id"].isin(searched.index)
     if lost.any():
@@ -258,8 +258,7 @@ def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
             f"the first is {vetted['object_id'][lost].iloc[0]}; valid are object_ids of the search "
             "split, of each galaxy the cutout that scored best."
         )
-    rows = vetted.join(searched[["probability", "rank"]], on="object_id")
-    rows["candidate"] = rows["probability"] >= threshold_of(run, MIXED)
+    rows = vetted.join(searched[["probability", "rank", "candidate"]], on="object_id")
     rows.attrs["searched"] = len(searched)
     return rows
 

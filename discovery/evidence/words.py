@@ -22,6 +22,12 @@ def probability(value: float) -> str:
     return f"1 − {1 - value:.1g}" if 0.9995 <= value < 1 else f"{value:.3g}"
 
 
+def thresholds(judgement: Judgement) -> str:
+    """The frozen threshold: '0.533'; of cross-fitted detectors '0.39 to 0.45, by fold'."""
+    low, high = (probability(end(judgement.thresholds)) for end in (min, max))
+    return low if len(judgement.thresholds) == 1 else f"{low} to {high}, by fold"
+
+
 def proportion(p: Proportion) -> str:
     """'70 % (14 of 20; 95 % interval 48–85 %)'."""
     if p.estimate is None:
@@ -63,8 +69,13 @@ def verdict(judgement: Judgement, quarry: str, beside: Judgement | None = None) 
     """
     sentences = [
         f"{judgement.searched:,} objects were searched for {quarry}; {judgement.candidates:,} are "
-        f"candidates at the frozen threshold (probability ≥ {probability(judgement.threshold)})."
+        f"candidates at the frozen threshold (probability ≥ {thresholds(judgement)})."
     ]
+    if judgement.cross_fitted:
+        sentences.append(
+            f"{judgement.cross_fitted:,} of those searched are of the training split, and each was "
+            "scored by a detector that it had not taught."
+        )
     if judgement.unreadable:
         sentences.append(f"{judgement.unreadable:,} of them could not be read and are not found.")
     tell = _with_truth if judgement.basis == "truth" else _with_known
@@ -100,9 +111,11 @@ def _with_known(judgement: Judgement, quarry: str) -> list[str]:
     ]
     if not judgement.targets:
         return [*sentences, "None of the published objects is among the searched cutouts."]
+    taught_others = "that taught nothing which scored them"
+    unseen = taught_others if judgement.cross_fitted else "kept out of training"
     return [
         *sentences,
-        f"Of {len(judgement.targets)} published {quarry} kept out of training, "
+        f"Of {len(judgement.targets)} published {quarry} {unseen}, "
         f"{judgement.completeness.k} are candidates: completeness "
         f"{proportion(judgement.completeness)}. Their ranks among {judgement.searched:,}: "
         f"{rank_list(judgement)}. AUROC {estimate(judgement.auroc)}, every other object taken "

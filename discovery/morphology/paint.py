@@ -100,6 +100,14 @@ def measure_host(pixels: np.ndarray, stretch: Stretch = SDSS) -> Host:
     return replace(host, grain=grain, speckle=speckle, colour=colour, asymmetry=asymmetry)
 
 
+def find_host(pixels: np.ndarray, stretch: Stretch = SDSS) -> Host | None:
+    """The galaxy in the middle, as `measure_host` gives it; None where nothing stands out there."""
+    try:
+        return measure_host(pixels, stretch)
+    except BadInput:
+        return None
+
+
 def paint(
     pixels: np.ndarray,
     dust: DustDisc,

@@ -10,10 +10,7 @@ loses cutouts must not look better for it.
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +26,7 @@ from discovery.cutouts.store import CORE, ROWS_PER_SHARD, CutoutStore, write_sha
 from discovery.errors import BadInput
 from discovery.morphology.captions import CaptionRules, caption
 from discovery.neighbours.duplicates import group_duplicates, perceptual_hash
-from discovery.processes import end_with_parent
+from discovery.processes import each_done
 from discovery.progress import say, track
 from discovery.surveys.base import KNOWN_COLUMNS
 
@@ -122,24 +119,10 @@ def _parts(survey, captions: CaptionRules, folder: Path) -> Iterable[Part]:
 def _read_parts(parts: Sequence[Part], workers: int) -> None:
     if not parts:
         return
-    # Processes of their own, started clean: threads of a parent do not survive a fork.
-    spawn = get_context("spawn")
-    workers = min(workers, len(parts))  # one that is started has to load everything first
-    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
-        try:
-            futures = [pool.submit(read_part, part) for part in parts]
-            done = as_completed(futures)
-            rows = sum(part.stop - part.start for part in parts)
-            for future in track(done, "ingest", rows, "cutouts", each=ROWS_PER_SHARD):
-                future.result()
-        except BrokenProcessPool:
-            raise BadInput(
-                "a process that read cutouts was ended from outside, most often because memory ran "
-                "out. What it had finished is kept: free memory and type the same command again."
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    done = each_done(read_part, parts, workers, "read cutouts")
+    rows = sum(part.stop - part.start for part in parts)
+    for _ in track(done, "ingest", rows, "cutouts", each=ROWS_PER_SHARD):
+        pass
 
 
 def read_part(part: Part) -> None:

@@ -1,20 +1,36 @@
 """Painted examples: what is painted on what, and that no brush is left to be learnt by."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+import discovery
+from discovery.detector import kept
+from discovery.detector import painted as painting
 from discovery.detector.config import ArtefactConfig, DetectorConfig, PaintedConfig
 from discovery.detector.examples import ARTEFACT, DREAMT, PAINTED, REAL, Examples, join
 from discovery.detector.fit import batch_plan
-from discovery.detector.painted import artefact_examples, painted_examples
 from discovery.errors import BadInput
 from discovery.morphology.paint import measure_host
 from tests.detector.toy import CONFIG, examples
 from tests.morphology.pictures import picture
 
 COUNT = 16
+
+
+def painted_examples(real, asked, folder=None):
+    """Painted anew, unless a folder is given."""
+    with tempfile.TemporaryDirectory() as anew:
+        return painting.painted_examples(real, asked, Path(folder or anew))
+
+
+def artefact_examples(real, asked):
+    with tempfile.TemporaryDirectory() as anew:
+        return painting.artefact_examples(real, asked, Path(anew))
 
 
 def galaxies(count=18, seed=1):
@@ -117,6 +133,69 @@ def test_the_same_seed_paints_the_same(painted):
     )
     np.testing.assert_array_equal(painted[0].pixels, again.pixels)
     assert other.digest() != again.digest() == painted[0].digest()
+
+
+def test_what_is_painted_is_kept_for_the_next_training(painted, tmp_path, monkeypatch):
+    painted_examples(galaxies(), config(), tmp_path)
+    folder = next(tmp_path.glob("lanes-*"))
+    assert [path.name for path in folder.iterdir()] == ["00000.npz"]
+    # shares say how often a lane is shown; and nobody can paint any more
+    monkeypatch.setattr(painting.paint, "paint", None)
+    again = painted_examples(galaxies(), config(share=0.4, control_share=0.0), tmp_path)
+    for one, other in zip(painted, again, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert one.source.tolist() == other.source.tolist()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"painted": {"contrast": 4.5}}, {"seed": 2}, {"artefacts": {"count": 3}}, {"size": 63}],
+)
+def test_other_settings_are_other_lanes(other):
+    plain = DetectorConfig(size=64, painted={"count": COUNT})
+    changed = DetectorConfig.model_validate(plain.model_dump() | other)
+    changed, plain = (
+        painting._digest(galaxies(3), c, painting._lanes_by(c)) for c in (changed, plain)
+    )
+    assert changed != plain
+
+
+def test_other_hosts_and_another_version_are_other_lanes(monkeypatch):
+    asked = config()
+
+    def name(real):
+        return painting._digest(real, asked, painting._lanes_by(asked))
+
+    first = name(galaxies(3))
+    assert name(galaxies(3)) == first != name(galaxies(4))
+    monkeypatch.setattr(discovery, "__version__", "99.0")
+    assert name(galaxies(3)) != first
+
+
+def test_painting_that_was_killed_goes_on_with_the_next_part(painted, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "PER_PART", 5)
+    monkeypatch.setattr(kept, "cores", lambda: 1)
+    painted_examples(galaxies(), config(), tmp_path)
+    parts = sorted(next(tmp_path.glob("lanes-*")).glob("*.npz"))
+    assert len(parts) == 4  # of 18 numbers, two of them held out
+    before = {path: path.read_bytes() for path in parts}
+    changed = parts[1].stat().st_mtime_ns
+    parts[2].unlink()
+    (parts[0].parent / ".00002.npz.1.part").write_bytes(b"half")
+    again = painted_examples(galaxies(), config(), tmp_path)
+    assert {path: path.read_bytes() for path in parts} == before
+    assert parts[1].stat().st_mtime_ns == changed
+    np.testing.assert_array_equal(again[0].pixels, painted[0].pixels)
+    np.testing.assert_array_equal(again[1].pixels, painted[1].pixels)
+
+
+def test_several_processes_paint_the_same(painted, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "PER_PART", 9)
+    monkeypatch.setattr(kept, "cores", lambda: 2)
+    train, held_out = painted_examples(galaxies(), config(), tmp_path)
+    np.testing.assert_array_equal(train.pixels, painted[0].pixels)
+    np.testing.assert_array_equal(held_out.pixels, painted[1].pixels)
+    assert not list(tmp_path.rglob(".pixels*"))
 
 
 def test_count_zero_paints_nothing():

@@ -209,7 +209,7 @@ def test_verb_assembles_from_stores(tmp_path):
     )
     stores = [CutoutStore(tmp_path / "cutouts")]
     synthetic = CutoutStore(tmp_path / "synthetic")
-    out = run(stores, synthetic, known, SHORT, tmp_path / "mixed", "cpu")
+    out = run(stores, synthetic, known, SHORT, tmp_path / "mixed", tmp_path, "cpu")
     card = load_detector(out, "cpu").card
     assert card["trained"] == {
         "real_positives": 5, "real_negatives": 50,
@@ -218,9 +218,14 @@ def test_verb_assembles_from_stores(tmp_path):
     }  # fmt: skip
     assert (card["validation"]["positives"], card["validation"]["synthetic_positives"]) == (5, 2)
     assert card["field"] == {"crop": {}, "arcsec": None}
+    listed = pd.read_parquet(out / "trained_on.parquet").set_index("object_id")["label"]
+    assert listed.to_dict() == {
+        r["object_id"]: int("-1-" in r["object_id"]) for r in rows if r["split"] == "train"
+    }
+    wrong = SHORT.model_copy(update={"not_negative": "ring"})
     with pytest.raises(BadInput, match="not_negative names 'ring', which no caption has"):
-        run(stores, synthetic, known, SHORT.model_copy(update={"not_negative": "ring"}), tmp_path)
-    alone = run(stores, None, known, SHORT, tmp_path / "real-only", "cpu")
+        run(stores, synthetic, known, wrong, tmp_path, tmp_path)
+    alone = run(stores, None, known, SHORT, tmp_path / "real-only", tmp_path, "cpu")
     assert load_detector(alone, "cpu").card["trained"]["synthetic_positives"] == 0
 
 
@@ -250,7 +255,9 @@ def test_painted_positives_teach_where_nothing_else_does_and_count_as_no_real_on
         update={"painted": PaintedConfig(count=16), "artefacts": ArtefactConfig(count=5)}
     )
     none = pd.DataFrame({"object_id": [], "in_training": []})
-    out = run([CutoutStore(tmp_path / "cutouts")], None, none, config, tmp_path / "d", "cpu")
+    out = run(
+        [CutoutStore(tmp_path / "cutouts")], None, none, config, tmp_path / "d", tmp_path, "cpu"
+    )
     card = load_detector(out, "cpu").card
     assert card["trained"] == {
         "real_positives": 0, "real_negatives": 24, "synthetic_positives": 0,

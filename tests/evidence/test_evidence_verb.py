@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from discovery.candidates import read_scores, threshold_of
+from discovery.candidates import read_scores, thresholds_of
 from discovery.cli import main
 from discovery.evidence.verb import asked_for
 from discovery.run import MIXED
@@ -49,7 +49,7 @@ def test_painted_lanes_are_scored_by_every_detector_beside_their_controls(proven
     of = found["injection"]["detectors"]
     assert set(of) == {"mixed", "real-only"}
     lanes = pd.read_csv(run.folder / "evidence/tables/injection-mixed-lanes.csv")
-    threshold = threshold_of(run, MIXED)
+    threshold = thresholds_of(run, MIXED)[0]
     assert len(lanes) == of["mixed"]["found"]["n"] == found["injection"]["hosts"] > 10
     assert (lanes["probability"] >= threshold).sum() == of["mixed"]["found"]["k"]
     assert of["mixed"]["controls_found"]["n"] == len(lanes)

@@ -33,7 +33,8 @@ def scores():
         [row[:4] for row in SKY], columns=["object_id", "split", "status", "probability"]
     )
     p = table["probability"]
-    return table.assign(score=np.log(p / (1 - p))).astype({"score": "f4", "probability": "f4"})
+    table = table.assign(searched=table["split"] == "search", score=np.log(p / (1 - p)))
+    return table.astype({"score": "f4", "probability": "f4"})
 
 
 def truth(lost=()):
@@ -41,7 +42,7 @@ def truth(lost=()):
         [(i, split, kind, c) for i, split, _, _, kind, c in [*SKY, *lost]],
         columns=["object_id", "split", "kind", "lane_contrast"],
     )
-    return table.assign(is_quarry=table["kind"] == "dusty")
+    return table.assign(searched=table["split"] == "search", is_quarry=table["kind"] == "dusty")
 
 
 def known(*rows):
@@ -200,7 +201,7 @@ def test_searches_that_chose_other_cutouts_of_an_object_are_compared_by_object()
     [
         (
             {"scores": scores().drop(columns="status")},
-            "table of scores lacks status; it has object_id, split, probability, score",
+            "table of scores lacks status; it has object_id, split, probability, searched, score",
         ),
         ({"truth": truth().drop(columns="lane_contrast")}, "table of truth lacks lane_contrast"),
         ({"known": pd.DataFrame({"name": []})}, "known objects lacks object_id, in_training"),

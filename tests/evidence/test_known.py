@@ -14,6 +14,7 @@ def searched():
     table["probability"] = 1 / (1 + np.exp(-score))
     table["rank"] = np.arange(1.0, 201)
     table["status"], table["judged"] = "ok", True
+    table["candidate"] = table["probability"] >= 0.9
     table["published"] = table["object_id"].isin(["o3", "o100", "o199"])
     table.loc[199, ["score", "probability", "rank"]] = np.nan
     table.loc[199, "status"] = "unreadable: empty file"
@@ -30,7 +31,7 @@ PUBLISHED = pd.DataFrame(
 
 
 def test_every_published_object_has_its_rank_or_a_reason():
-    table = published_ranks(PUBLISHED, searched(), 0.9).set_index("name")
+    table = published_ranks(PUBLISHED, searched()).set_index("name")
     assert table.index.tolist()[:2] == ["top", "deep"]
     assert table.loc["top", ["rank", "top_share", "outcome"]].tolist() == [4, 0.02, "candidate"]
     assert table.loc["deep", ["rank", "outcome"]].tolist() == [101, "below the threshold"]
@@ -43,7 +44,7 @@ def test_every_published_object_has_its_rank_or_a_reason():
 
 def test_the_summary_counts_and_its_area_is_that_of_the_ranks():
     everything = searched()
-    found = summary(published_ranks(PUBLISHED, everything, 0.9), everything)
+    found = summary(published_ranks(PUBLISHED, everything), everything)
     assert (found["published"], found["searched"], found["candidates"]) == (5, 3, 1)
     assert (found["in_top_0.01"], found["in_top_0.05"]) == (0, 1)
     assert found["worst_top_share"] == 101 / 200

@@ -36,6 +36,7 @@ def search(seed=0, n=300):
             "score": logit,
             "probability": 1 / (1 + np.exp(-logit)),
             "split": "search",
+            "searched": True,
         }
     )
     truth = pd.DataFrame(

@@ -341,7 +341,7 @@ def test_finished_parts_are_not_read_again(tmp_path, monkeypatch):
     part = Part(survey, CaptionRules(), 0, 5, tmp_path / "store/parts/mock/part-00000.parquet")
     read_part(part)
     # Without a process to read with, only what is there can be used.
-    monkeypatch.delattr("discovery.surveys.ingest.ProcessPoolExecutor")
+    monkeypatch.delattr("discovery.processes.ProcessPoolExecutor")
     store = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1)
     assert len(store) == 5
     assert not (tmp_path / "store/parts").exists()
@@ -432,7 +432,7 @@ def test_a_kill_while_parts_are_removed_costs_nothing(tmp_path, monkeypatch):
     first = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1).table()
     (tmp_path / "store/.parts/mock").mkdir(parents=True)
     # Neither reading nor checking the survey is possible now.
-    monkeypatch.delattr("discovery.surveys.ingest.ProcessPoolExecutor")
+    monkeypatch.delattr("discovery.processes.ProcessPoolExecutor")
     monkeypatch.setattr(MockSurvey, "validate", None)
     again = ingest([survey], CaptionRules(), tmp_path / "store", 1, 1).table()
     pd.testing.assert_frame_equal(again, first)

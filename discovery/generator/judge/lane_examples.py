@@ -87,7 +87,7 @@ class _Painted:
 
 def _painted(host_pixels, rng):
     """A lane on this host; None where no galaxy stands out from the sky."""
-    host = _host(host_pixels)
+    host = paint.find_host(host_pixels)
     if host is None:
         return None
     dust, seeing = paint.draw_dust(rng, host), paint.draw_seeing(rng, len(host_pixels))
@@ -97,7 +97,7 @@ def _painted(host_pixels, rng):
 
 def _control(host_pixels, rng):
     """The brush without a lane: one picture, or none where there is no galaxy to paint on."""
-    host = _host(host_pixels)
+    host = paint.find_host(host_pixels)
     if host is None:
         return []
     dust, kind = paint.draw_dust(rng, host), rng.integers(3)
@@ -105,13 +105,6 @@ def _control(host_pixels, rng):
         return [paint.redden(host_pixels, rng.uniform(0.1, 1.5))]
     beside = paint.off_galaxy(rng, dust, host) if kind == 1 else paint.without_depth(dust)
     return [paint.paint(host_pixels, beside, host, paint.draw_seeing(rng, len(host_pixels)))]
-
-
-def _host(pixels):
-    try:
-        return paint.measure_host(pixels)
-    except BadInput:
-        return None
 
 
 def _stack(images, like):
