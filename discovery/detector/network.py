@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,8 @@ def _from_hub(pretrained, name, revision):
 def _load_pretrained(network, name, pretrained):
     path = weights_file(pretrained)
     head = tuple(f"{part}." for part in _classifier_names(network))
-    weights = {k: v for k, v in _read_weights(path).items() if not k.startswith(head)}
+    weights = _as_timm_reads(network, _read_weights(path))
+    weights = {k: v for k, v in weights.items() if not k.startswith(head)}
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -119,6 +121,14 @@ def _load_pretrained(network, name, pretrained):
             f"the weights in {path} are not those of a {name}: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}. Name the network they were made with."
         )
+
+
+def _as_timm_reads(network, weights):
+    """Weights as timm's own loader would have them: some networks leave out what they compute
+    anew (Swin's masks), or fit tables to another size of input.
+    """
+    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return adapt(weights, network) if adapt else weights
 
 
 def _read_weights(path):

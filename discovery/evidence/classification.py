@@ -107,10 +107,7 @@ def classify(run: Run, out: Path) -> dict:
     """
     galaxies = open_galaxies(run)
     rows = trainings(run, galaxies)
-    for one in _in_turn(rows):
-        if not (one.folder / CARD).exists():
-            say(f"arm {one.arm.name!r}, {one.network}, seed {one.seed}: train")
-            train(run, galaxies, one)
+    train_all(run, galaxies, rows)
     found = _measured(run, galaxies, rows)
     _write(run, galaxies, found, out)
     return found
@@ -126,7 +123,8 @@ def open_galaxies(run: Run) -> Galaxies:
     table = _classed(run, asked.classes)
     parts = {split: table[table["split"] == split] for split in ("train", "validation", "search")}
     looks = any(arm.config(asked.classifier).looks for arm in asked.arms)
-    for split, least in {"train": 1, "search": 2} | ({"validation": 2} if looks else {}):
+    needed = {"train": 1, "search": 2} | ({"validation": 2} if looks else {})
+    for split, least in needed.items():
         _require_classes(parts[split], split, least, asked.classes)
     draw_test = partial(_at_most, each=asked.test, stream=(_TEST, run.config.seed))
     return Galaxies(
@@ -253,20 +251,24 @@ def _in_turn(rows: Sequence[Sequence[Training]]) -> list[Training]:
     return [training for of_seed in zip(*rows, strict=True) for training in of_seed]
 
 
+def train_all(run: Run, galaxies: Galaxies, rows: Sequence[Sequence[Training]]) -> None:
+    """Every training that is not done."""
+    for one in _in_turn(rows):
+        if not (one.folder / CARD).exists():
+            say(f"arm {one.arm.name!r}, {one.network}, seed {one.seed}: train")
+            train(run, galaxies, one)
+
+
 def train(run: Run, galaxies: Galaxies, one: Training) -> None:
     """Train one classifier and write what it calls the test galaxies; the card comes last."""
     asked = run.config.evidence.classification
     config = one.arm.config(asked.classifier)
-    load = partial(load_pixels, run.store(), size=config.size)
-    taught = _labelled(run, one, config.size)
-    checked = galaxies.validation if config.looks else galaxies.validation[:0]
-    validation = _as_labelled(load(checked["object_id"].tolist()), checked["label"])
+    taught, validation, test = _labelled(run, galaxies, one, config)
     statistics = pixel_statistics(taught.pixels[taught.real])
     state = State(one.folder / STATE, one.folder.name)
-    network = _fresh(asked, one, config.size)
-    network, step = fit(network, taught, validation, config, one.seed, statistics, state,
-                        pick_device(run.device))  # fmt: skip
-    said = predict(network, load(galaxies.test["object_id"].tolist()), statistics)
+    network, step = fit(_fresh(asked, one, config.size), taught, validation, config, one.seed,
+                        statistics, state, pick_device(run.device))  # fmt: skip
+    said = predict(network, test.pixels, statistics)
     columns = {"object_id": galaxies.test["object_id"].tolist()} | dict(
         zip(asked.classes, said.T, strict=True)
     )
@@ -275,18 +277,30 @@ def train(run: Run, galaxies: Galaxies, one: Training) -> None:
     state.path.unlink(missing_ok=True)
 
 
-def _labelled(run: Run, one: Training, size: int) -> Labelled:
-    pixels = load_pixels(run.store(), one.real["object_id"].tolist(), size)
-    if len(one.dreams):
-        dreamt = load_pixels(run.synthetic_store(), one.dreams["object_id"].tolist(), size)
-        pixels = np.concatenate((pixels, dreamt))
-    labels = pd.concat((one.real["label"], one.dreams["label"]))
-    return _as_labelled(pixels, labels, np.arange(len(labels)) < len(one.real))
+def _labelled(run: Run, galaxies: Galaxies, one: Training, config) -> list[Labelled]:
+    """What is taught, with dreams; what is looked at in between; what is judged."""
+    looked_at = galaxies.validation if config.looks else galaxies.validation[:0]
+    tables = [one.real, looked_at, galaxies.test]
+    # All at once, for the whole store is read every time.
+    ids = pd.concat(tables)["object_id"].tolist()
+    pixels = load_pixels(run.store(), ids, config.size)
+    ends = np.cumsum([len(table) for table in tables])[:-1]
+    taught, *others = [
+        Labelled(p, table["label"].to_numpy(np.int64), np.ones(len(p), bool))
+        for p, table in zip(np.split(pixels, ends), tables, strict=True)
+    ]
+    return [_with_dreams(run, taught, one.dreams, config.size), *others]
 
 
-def _as_labelled(pixels, labels: pd.Series, real: np.ndarray | None = None) -> Labelled:
-    real = np.ones(len(labels), bool) if real is None else real
-    return Labelled(pixels, labels.to_numpy(np.int64), real)
+def _with_dreams(run: Run, taught: Labelled, dreams: pd.DataFrame, size: int) -> Labelled:
+    if not len(dreams):
+        return taught
+    pixels = load_pixels(run.synthetic_store(), dreams["object_id"].tolist(), size)
+    return Labelled(
+        np.concatenate((taught.pixels, pixels)),
+        np.concatenate((taught.labels, dreams["label"].to_numpy(np.int64))),
+        np.concatenate((taught.real, np.zeros(len(dreams), bool))),
+    )
 
 
 def _fresh(asked: ClassificationConfig, one: Training, size: int) -> torch.nn.Module:

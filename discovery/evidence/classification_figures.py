@@ -18,7 +18,7 @@ def arms(theme: Theme, found: dict) -> Figure:
     """Every arm's mean with its interval, and single seeds as ticks; a panel per measure."""
     shown = [
         ("macro f1", None),
-        *((m, c) for c in found["varied"][:1] for m in ("recall", "precision")),
+        *((m, c) for c in found["varied"][:2] for m in ("recall", "precision")),
     ]
     rows = [(n, arm["name"]) for n in found["networks"] for arm in found["arms"]]
     labels = [arm if len(found["networks"]) == 1 else f"{network}: {arm}" for network, arm in rows]
