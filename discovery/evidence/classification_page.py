@@ -93,7 +93,7 @@ def _differences(found: Found, measures: Sequence[str], name: str | None) -> Tab
         if against[arm] is not None
     ]  # fmt: skip
     of = "" if name is None else f": {name}"
-    headings = ("Network", "Arm", "Less that of", *(f"{HEADINGS[m]}{of}" for m in measures))
+    headings = ("Network", "Arm", "Compared with", *(f"{HEADINGS[m]}{of}" for m in measures))
     return Table("", f"Differences{of}", headings, tuple(rows), csv=False)
 
 
