@@ -1,9 +1,5 @@
 """What dreams are worth to a classifier: arms, networks and seeds, on the same test galaxies.
 
-Classes are tags of captions, as those of a generator are. The test galaxies are of the search
-split, which neither a classifier nor the run's generator has seen, and no synthetic cutout is among
-them.
-
 The unit of work is one training: an arm with a network and a seed, in a folder of its own that is
 named by everything that decides it. So what is there is never done twice, and a killed training
 goes on where it was.
@@ -30,41 +26,25 @@ from discovery.detector.network import (
 )
 from discovery.detector.resume import State
 from discovery.devices import pick_device
-from discovery.errors import BadInput
 from discovery.evidence import classification_figures as figures
 from discovery.evidence.ablation import recorded
 from discovery.evidence.bootstrap import Draws, difference, draw, estimate
 from discovery.evidence.classification_fit import Labelled, fit, predict
+from discovery.evidence.classification_galaxies import (
+    Galaxies,
+    at_most,
+    open_galaxies,
+    taught_by,
+)
 from discovery.evidence.classification_measures import confusion, measure
 from discovery.evidence.config import ClassArm, ClassificationConfig
 from discovery.evidence.tables import write_both
 from discovery.files import digest, read_json, sha256_file, write_json
-from discovery.generator.classes import label_of, labels_of
-from discovery.morphology.prompts import plain_text
 from discovery.progress import say
 from discovery.run import Manifest, Run
 
 CARD, PREDICTIONS, STATE = "classifier.json", "predictions.parquet", "training.safetensors"
 ALL_NETWORKS = "mean of all"
-_TEST, _KEEP, _FILL = range(20, 23)  # streams of random numbers
-
-
-@dataclass(frozen=True)
-class Galaxies:
-    """What there is to teach and to judge on; all tables have object_id and label (place).
-
-    Attributes:
-        train: real galaxies of the training split, one cutout each.
-        validation, test: so many of each class, of the validation and the search split.
-        dreams: synthetic cutouts.
-        search: galaxies of each class in the search split, (K,).
-    """
-
-    train: pd.DataFrame
-    validation: pd.DataFrame
-    test: pd.DataFrame
-    dreams: pd.DataFrame
-    search: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,6 +53,7 @@ class Training:
 
     arm: ClassArm
     network: str
+    start: str | None  # digest of the weights that it starts from
     seed: int
     real: pd.DataFrame
     dreams: pd.DataFrame
@@ -87,12 +68,6 @@ class Training:
         """The class that each test galaxy was called, int (N,)."""
         found = pq.read_table(self.folder / PREDICTIONS).to_pandas().set_index("object_id")
         return found.loc[test["object_id"]].to_numpy().argmax(1)
-
-
-def needs(config: ClassificationConfig) -> tuple[str, ...]:
-    """Steps of the walk that have to be done before."""
-    dreams = any(arm.fill for arm in config.arms)
-    return ("ingest", "synthesize") if dreams else ("ingest",)
 
 
 def classify(run: Run, out: Path) -> dict:
@@ -113,67 +88,6 @@ def classify(run: Run, out: Path) -> dict:
     return found
 
 
-def open_galaxies(run: Run) -> Galaxies:
-    """The galaxies and dreams of the classes; one cutout of each galaxy.
-
-    Raises:
-        BadInput: a split lacks a class that it has to have.
-    """
-    asked = run.config.evidence.classification
-    table = _classed(run, asked.classes)
-    parts = {split: table[table["split"] == split] for split in ("train", "validation", "search")}
-    looks = any(arm.config(asked.classifier).looks for arm in asked.arms)
-    needed = {"train": 1, "search": 2} | ({"validation": 2} if looks else {})
-    for split, least in needed.items():
-        _require_classes(parts[split], split, least, asked.classes)
-    draw_test = partial(_at_most, each=asked.test, stream=(_TEST, run.config.seed))
-    return Galaxies(
-        parts["train"],
-        draw_test(parts["validation"]),
-        draw_test(parts["search"]),
-        _dreams(run, asked),
-        np.bincount(parts["search"]["label"], minlength=len(asked.classes)),
-    )
-
-
-def _classed(run: Run, classes: Mapping[str, str]) -> pd.DataFrame:
-    rows = run.store().table(["object_id", "galaxy", "split", "caption"])
-    rows["label"] = labels_of(rows["caption"].fillna("").tolist(), classes)
-    rows = rows[rows["label"] >= 0].sort_values(["galaxy", "object_id"])
-    return rows.drop_duplicates("galaxy", ignore_index=True)
-
-
-def _require_classes(rows: pd.DataFrame, split: str, least: int, classes: Mapping) -> None:
-    counts = np.bincount(rows["label"], minlength=len(classes))
-    for name, count in zip(classes, counts, strict=True):
-        if count < least:
-            raise BadInput(
-                f"the {split} split has {count} galaxies of the class {name!r} and needs {least}; "
-                f"give more cutouts, more of them to {split} in the [[survey]] of the run file, or "
-                "leave the class out."
-            )
-
-
-def _at_most(rows: pd.DataFrame, each: int | Mapping[str, int], stream: tuple) -> pd.DataFrame:
-    """At most so many rows of every class (of a mapping from its place), drawn at random.
-
-    Of one stream, fewer are a part of more.
-    """
-    shuffled = rows.sample(frac=1, random_state=np.random.default_rng(stream))
-    turn = shuffled.groupby("label").cumcount()
-    most = shuffled["label"].map(each).fillna(np.inf) if isinstance(each, Mapping) else each
-    return shuffled[turn < most].sort_index()
-
-
-def _dreams(run: Run, asked: ClassificationConfig) -> pd.DataFrame:
-    if "synthesize" not in needs(asked):
-        return pd.DataFrame({"object_id": pd.Series(dtype=str), "label": pd.Series(dtype=int)})
-    rows = run.synthetic_store().table(["object_id", "prompt"])
-    places = {p: label_of(plain_text(p), asked.classes) for p in rows["prompt"].unique()}
-    rows["label"] = rows["prompt"].map(places)
-    return rows[rows["label"] >= 0].reset_index(drop=True)
-
-
 def trainings(run: Run, galaxies: Galaxies) -> list[list[Training]]:
     """[network and arm][seed], with the folders in which they are or will be.
 
@@ -184,13 +98,13 @@ def trainings(run: Run, galaxies: Galaxies) -> list[list[Training]]:
     asked = run.config.evidence.classification
     starts = {network: _start(network, path) for network, path in asked.networks.items()}
     taught = {
-        (arm.name, seed): _taught(asked.classes, galaxies, arm, seed)
+        (arm.name, seed): taught_by(asked.classes, galaxies, arm, seed)
         for arm in asked.arms
         for seed in asked.seeds
     }
     return [
         [
-            _training(run, galaxies, arm, (network, start), seed, *taught[arm.name, seed])
+            _training(run, galaxies, arm, network, start, seed, *taught[arm.name, seed])
             for seed in asked.seeds
         ]
         for network, start in starts.items()
@@ -203,33 +117,11 @@ def _start(network: str, pretrained: bool | str) -> str | None:
     return sha256_file(weights_file(pretrained)) if pretrained else None
 
 
-def _taught(
-    classes: Mapping[str, str], galaxies: Galaxies, arm: ClassArm, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The real galaxies and the dreams of an arm; all arms with one seed draw alike."""
-    places = {name: place for place, name in enumerate(classes)}
-    keep = {places[name]: count for name, count in arm.keep.items()}
-    real = _at_most(galaxies.train, keep, (_KEEP, seed))
-    counts = np.bincount(real["label"], minlength=len(classes))
-    fill = {p: max(0, arm.fill.get(name, 0) - int(counts[p])) for name, p in places.items()}
-    dreams = _at_most(galaxies.dreams, fill, (_FILL, seed))
-    there = np.bincount(dreams["label"], minlength=len(classes))
-    for name, place in places.items():
-        if there[place] < fill[place]:
-            raise BadInput(
-                f"arm {arm.name!r} fills {name!r} to {arm.fill[name]:,}: beside {counts[place]:,} "
-                f"real ones it needs {fill[place]:,} dreams, and the run has {there[place]:,}; "
-                "raise count of their prompts under [[synthesis.prompts]], or fill to fewer."
-            )
-    return real, dreams
-
-
-def _training(run, galaxies, arm, network, seed, real, dreams) -> Training:
+def _training(run, galaxies, arm, network, start, seed, real, dreams) -> Training:
     asked, done = run.config.evidence.classification, Manifest(run.folder).steps
-    name, start = network
     config = arm.config(asked.classifier)
     decides = {
-        "network": name,
+        "network": network,
         "start": start,
         "config": config.model_dump(mode="json"),
         "seed": seed,
@@ -243,7 +135,7 @@ def _training(run, galaxies, arm, network, seed, real, dreams) -> Training:
         "version": discovery.__version__,
     }
     folder = run.folder / "evidence" / "classifiers" / digest(decides)[:12]
-    return Training(arm, name, seed, real, dreams, folder)
+    return Training(arm, network, start, seed, real, dreams, folder)
 
 
 def _in_turn(rows: Sequence[Sequence[Training]]) -> list[Training]:
@@ -269,12 +161,16 @@ def train(run: Run, galaxies: Galaxies, one: Training) -> None:
     network, step = fit(_fresh(asked, one, config.size), taught, validation, config, one.seed,
                         statistics, state, pick_device(run.device))  # fmt: skip
     said = predict(network, test.pixels, statistics)
-    columns = {"object_id": galaxies.test["object_id"].tolist()} | dict(
-        zip(asked.classes, said.T, strict=True)
-    )
+    columns = {"object_id": galaxies.test["object_id"].tolist()}
+    columns |= {called(name): said[:, place] for place, name in enumerate(asked.classes)}
     write_table(pa.table(columns), one.folder / PREDICTIONS)
     write_json(one.folder / CARD, _card(asked, one, config, statistics, step))
     state.path.unlink(missing_ok=True)
+
+
+def called(name: str) -> str:
+    """The column on being called a class, whose name may be anything."""
+    return f"called {name}"
 
 
 def _labelled(run: Run, galaxies: Galaxies, one: Training, config) -> list[Labelled]:
@@ -318,6 +214,7 @@ def _card(asked, one: Training, config, statistics, step: int) -> dict:
     return {
         "network": one.network,
         "pretrained": asked.networks[one.network],
+        "pretrained_sha256": one.start,
         "classes": asked.classes,
         "mean": statistics[0],
         "std": statistics[1],
@@ -413,7 +310,7 @@ def _confusion(labels, said, names, pairs) -> list[dict]:
     ]
     return [
         {"network": network, "arm": arm.name, "class": name}
-        | dict(zip(names, matrix[k].tolist(), strict=True))
+        | dict(zip(map(called, names), matrix[k].tolist(), strict=True))
         for (network, arm), matrix in zip(pairs, matrices, strict=True)
         for k, name in enumerate(names)
     ]
@@ -469,6 +366,6 @@ def _sheets(run: Run, galaxies: Galaxies) -> dict[str, np.ndarray]:
             "dreamt": (run.synthetic_store, galaxies.dreams),
         }
         for kind, (store, rows) in parts.items() if name in filled else ():
-            ids = _at_most(rows[rows["label"] == place], figures.COLUMNS, (_TEST, 0))["object_id"]
+            ids = at_most(rows[rows["label"] == place], figures.COLUMNS, (0,))["object_id"]
             shown[f"{name}, {kind}"] = load_pixels(store(), ids.tolist(), asked.classifier.size)
     return shown

@@ -50,7 +50,7 @@ def confusions(theme: Theme, found: dict, network: str) -> Figure:
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat
     for axes, arm in zip(panels, arms_, strict=False):
         rows = [r for r in found["confusion"] if (r["network"], r["arm"]) == (network, arm)]
-        _confusion(axes, np.array([[row[name] for name in names] for row in rows]))
+        _confusion(axes, np.array([[row[f"called {name}"] for name in names] for row in rows]))
         axes.set_title(arm, fontsize=9.5, parse_math=False)
         axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8.5)
         axes.set_yticks(range(len(names)), names, fontsize=8.5)

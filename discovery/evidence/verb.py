@@ -9,7 +9,15 @@ from pathlib import Path
 
 from discovery.config import RunConfig
 from discovery.errors import BadInput
-from discovery.evidence import ablation, calibration, classification, injection, known, vetted
+from discovery.evidence import (
+    ablation,
+    calibration,
+    classification,
+    classification_galaxies,
+    injection,
+    known,
+    vetted,
+)
 from discovery.evidence.evidence_page import FOUND, write_evidence
 from discovery.evidence.sample import open_sample
 from discovery.files import digest, read_json, write_json
@@ -80,7 +88,7 @@ def needs(run: Run, names: Sequence[str]) -> list[str]:
     if "ablation" in names:
         steps |= set(ablation.needs(run.config.evidence.ablation))
     if "classification" in names:
-        steps |= set(classification.needs(run.config.evidence.classification))
+        steps |= set(classification_galaxies.needs(run.config.evidence.classification))
     if any(PARTS[name].needs_scores for name in names):
         steps |= {f"score {variant}" for variant in run.variants}
     return sorted(steps)

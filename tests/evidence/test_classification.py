@@ -20,6 +20,7 @@ from discovery.detector.resume import State
 from discovery.errors import BadInput
 from discovery.evidence import classification, classification_fit
 from discovery.evidence.classification_fit import Labelled, fit, predict
+from discovery.evidence.classification_galaxies import at_most, open_galaxies, require_classes
 from discovery.evidence.config import ClassifierConfig
 from discovery.evidence.verb import asked_for, prove
 from discovery.run import Manifest, Run
@@ -130,7 +131,7 @@ def proven(classes):
 
 def planned(run):
     """The trainings of a run, [network and arm][seed]."""
-    return classification.trainings(run, classification.open_galaxies(run))
+    return classification.trainings(run, open_galaxies(run))
 
 
 def captions(run, split):
@@ -182,7 +183,8 @@ def test_means_and_differences_are_those_of_the_predictions(proven):
         said = pd.read_parquet(path).set_index("object_id")
         labels = [by_hand(caption) for caption in searched.loc[said.index, "caption"]]
         equal = pd.Series(labels).map(lambda label: 1 / found["test"][label])
-        f1 = precision_recall_fscore_support(labels, said.idxmax(axis=1), labels=names,
+        named = said.idxmax(axis=1).str.removeprefix("called ")
+        f1 = precision_recall_fscore_support(labels, named, labels=names,
                                              sample_weight=equal, zero_division=0)[2]  # fmt: skip
         of_arm.setdefault((one["network"], one["arm"]), []).append(f1.mean())
     rows = {(r["network"], r["arm"]): r for r in found["measures"] if r["measure"] == "macro f1"}
@@ -230,7 +232,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(proven, tmp_path, monkeypa
     shutil.copytree(run.folder, tmp_path / "classes")
     shutil.rmtree(tmp_path / "classes/evidence/classifiers")
     copy = Run(run.config, tmp_path / "classes", run.source, "cpu")
-    galaxies, rows = classification.open_galaxies(copy), planned(copy)[:3]
+    galaxies, rows = open_galaxies(copy), planned(copy)[:3]
     drawn, left = classification_fit.draw_batch, [15]
 
     def until_stopped(*given):
@@ -271,13 +273,20 @@ def test_the_page_shows_every_figure_and_table(proven):
     tables = {p.stem for p in (folder / "tables").glob("classification*.csv")}
     assert tables == {p.stem for p in (folder / "tables").glob("classification*.md")}
     read = pd.read_csv(folder / "tables/classification-confusion.csv")
-    np.testing.assert_allclose(read[list(found["classes"])].sum(axis=1), 1)
+    np.testing.assert_allclose(read[[f"called {c}" for c in found["classes"]]].sum(axis=1), 1)
+
+
+def test_a_split_that_lacks_a_class_is_refused():
+    rows = pd.DataFrame({"label": [0, 0, 1]})
+    with pytest.raises(BadInput, match="the search split holds 1 of the class 'b' and needs "
+                       "2; give more cutouts, more of them to search"):  # fmt: skip
+        require_classes(rows, "search", 2, {"a": "smooth", "b": "spiral galaxy"})
 
 
 def test_fewer_are_a_part_of_more_and_another_seed_draws_others():
     rows = pd.DataFrame({"object_id": range(60), "label": np.arange(60) % 2})
     few, more, other = (
-        classification._at_most(rows, {1: count}, (1, seed)) for count, seed in
+        at_most(rows, {1: count}, (1, seed)) for count, seed in
         ((4, 1), (9, 1), (4, 2))
     )  # fmt: skip
     assert [(part["label"] == 0).sum() for part in (few, more)] == [30, 30]
