@@ -30,7 +30,8 @@ def arms(theme: Theme, found: dict) -> Figure:
             place = rows.index((seed["network"], seed["arm"])) + 0.26
             value = seed[" of ".join(filter(None, (measure, name)))]
             axes.plot(value, place, "|", color=theme.second, markersize=7)
-        axes.set_xlabel(measure if name is None else f"{measure} of\n{name}")
+        label = measure.replace("f1", "F1")
+        axes.set_xlabel(label if name is None else f"{label} of\n{name}")
     name_rows(panels[0], labels)
     return figure
 
