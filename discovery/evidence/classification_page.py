@@ -51,8 +51,8 @@ def _said(found: Found) -> tuple[str, ...]:
     return (
         f"Judged on galaxies of the search split, which nothing has seen: {judged}. Means over the "
         "seeds; brackets are 95 % intervals of a paired bootstrap over galaxies, class by class, "
-        "and seeds. The generator of the dreams has seen every galaxy of the training split, those "
-        "too that an arm leaves out.",
+        "and seeds. The generator of the dreams may have seen every galaxy of the training split, "
+        "those too that an arm leaves out.",
         "Precision and F1 count every class as equally common. In this survey they are not "
         f"({sky}): the purity in this sky is what a search there would have.",
         "Differences are those from the arm named, on the same draws, in points of a per cent.",
