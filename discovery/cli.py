@@ -504,7 +504,9 @@ def judge_generator_command(
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["ablation", "injection", "known", "vetted", "calibration"]),
+    type=click.Choice(
+        ["ablation", "injection", "known", "vetted", "calibration", "classification"]
+    ),
     help="Make this part alone; may be repeated.",
 )
 @RUNS
@@ -516,7 +518,8 @@ def evidence_command(run_file: Path, only: tuple[str, ...], runs: Path, device: 
     known: the ranks of published objects. calibration: whether probabilities keep their promise (of
     a mock sky). [evidence.ablation] trains detectors that differ in one thing each, with several
     seeds, and compares them on the same objects; [evidence.injection] paints lanes on galaxies and
-    looks which are found; [evidence.vetted] takes what people have looked at.
+    looks which are found; [evidence.vetted] takes what people have looked at;
+    [evidence.classification] teaches classifiers a few classes with and without dreams.
 
     What is finished is not done again, whatever else changes, and stopped, also by kill -9, it
     goes on where it was.

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from discovery.detector.config import DetectorConfig
 from discovery.errors import BadInput
-from discovery.evidence.config import Arm, EvidenceConfig
+from discovery.evidence.config import Arm, ClassArm, EvidenceConfig
+from discovery.generator.classes import label_of
 from discovery.generator.config import KINDS, GeneratorConfig, SynthesisConfig
 from discovery.generator.judge.config import JudgeConfig
 from discovery.morphology.captions import CaptionRules
+from discovery.morphology.prompts import plain_text
 from discovery.neighbours.config import ClusterConfig
 from discovery.surveys import SURVEYS, FolderSurvey, GZ2Survey, MockSurvey
 from discovery.surveys.base import NAME
@@ -79,27 +81,63 @@ class RunConfig(BaseModel):
             )
         return self
 
+    @property
+    def searches(self) -> bool:
+        """Whether the walk goes on to a catalogue, or ends with the generator or its dreams."""
+        return self.catalogue is not None
+
     @model_validator(mode="after")
     def _whole_walk_or_generator_alone(self):
-        if (self.synthesis is None) != (self.catalogue is None):
+        dreams_to_classify = self.synthesis and self.evidence.classification and not self.searches
+        if (self.synthesis is not None) != self.searches and not dreams_to_classify:
             raise ValueError("give both [synthesis] and [catalogue] to search, or neither")
         return self
 
     @model_validator(mode="after")
+    def _class_arms_can_be_taught(self):
+        asked = self.evidence.classification
+        for arm in asked.arms if asked else ():
+            self._check_class_arm(arm)
+        return self
+
+    def _check_class_arm(self, arm: ClassArm) -> None:
+        try:
+            arm.config(self.evidence.classification.classifier)
+        except ValidationError as error:
+            told = _told(error, "evidence", "classification", "classifier")
+            raise ValueError(f"arm {arm.name!r}: {told}") from None
+        for name in arm.fill:
+            self._check_fill(arm, name)
+
+    def _check_fill(self, arm: ClassArm, name: str) -> None:
+        classes = self.evidence.classification.classes
+        dreamt = [p.prompt for p in self.synthesis.wanted] if self.synthesis else []
+        if list(classes).index(name) not in {label_of(plain_text(p), classes) for p in dreamt}:
+            raise ValueError(
+                f"arm {arm.name!r} fills {name!r}, and no prompt under [[synthesis.prompts]] has "
+                f"its tags; add one: prompt = {classes[name]!r}"
+            )
+
+    @model_validator(mode="after")
     def _has_cutouts_to_learn_from(self):
-        needed = ("train",) if self.synthesis is None else ("train", "validation")
-        for split in needed:
+        needed = {"train": "to train on"}
+        if self.searches:
+            needed["validation"] = "to set the threshold on"
+        if asked := self.evidence.classification:
+            needed["search"] = "to judge classifiers on"
+            if any(arm.config(asked.classifier).looks for arm in asked.arms):
+                needed["validation"] = "to look at in between (looks)"
+        for split, why in needed.items():
             if not any(getattr(survey, split) for survey in self.survey):
                 raise ValueError(
-                    f"{split} is 0 in every [[survey]]; give at least one some cutouts "
-                    + ("to train on" if split == "train" else "to set the threshold on")
+                    f"{split} is 0 in every [[survey]]; give at least one some cutouts {why}"
                 )
         return self
 
     @model_validator(mode="after")
     def _evidence_can_be_had(self):
         asked = self.evidence
-        if self.synthesis is None and (asked.ablation or asked.injection or asked.vetted):
+        if not self.searches and (asked.ablation or asked.injection or asked.vetted):
             raise ValueError("[evidence] needs a search; give [synthesis] and [catalogue] too")
         if asked.sky and self.survey[0].kind != "mock":
             raise ValueError(
@@ -131,13 +169,11 @@ class RunConfig(BaseModel):
         try:
             arm.config(self.detector, seed=0)
         except ValidationError as error:
-            wrong = [problem | {"loc": ("detector", *problem["loc"])} for problem in error.errors()]
-            told = "; ".join(f"{_place(problem)}: {_reason(problem)}" for problem in wrong)
-            raise ValueError(f"arm {arm.name!r}: {told}") from None
+            raise ValueError(f"arm {arm.name!r}: {_told(error, 'detector')}") from None
 
     @model_validator(mode="after")
     def _has_positives_to_compare_with(self):
-        compared = self.synthesis is not None and self.evidence.compare_without_synthetic
+        compared = self.searches and self.evidence.compare_without_synthetic
         taught = self.detector.painted.count or any(map(_may_teach, self.survey))
         if compared and not taught:
             raise ValueError(
@@ -194,6 +230,12 @@ def _explain(error: ValidationError) -> list[str]:
     # A list is called too short after its only entry was refused: that is no second problem.
     echoes = [p for p in problems if p["type"] == "too_short" and _has_inner(p["loc"], problems)]
     return [f"  {_place(p)}: {_reason(p)}" for p in problems if p not in echoes]
+
+
+def _told(error: ValidationError, *section: str) -> str:
+    """What is wrong with the settings of an arm, which stand in no section of their own."""
+    wrong = [problem | {"loc": (*section, *problem["loc"])} for problem in error.errors()]
+    return "; ".join(f"{_place(problem)}: {_reason(problem)}" for problem in wrong)
 
 
 def _has_inner(place: tuple, problems: list[dict]) -> bool:

@@ -51,7 +51,10 @@ class Step:
 
 
 def steps(run: Run) -> list[Step]:
-    """The steps of a run in order; without [synthesis] it ends with the generator."""
+    """The steps of a run in order.
+
+    Without [synthesis] it ends with the generator, without [catalogue] with the dreams.
+    """
     beginning = [
         Step(
             "ingest",
@@ -71,19 +74,22 @@ def steps(run: Run) -> list[Step]:
             lambda run: [run.generator],
         ),
     ]
-    return beginning if run.config.synthesis is None else beginning + _search_and_release(run)
+    if run.config.synthesis is None:
+        return beginning
+    dreams = Step(
+        "synthesize",
+        synthesize_step,
+        lambda run: _settings(run, "synthesis"),
+        ("train-generator",),
+        lambda run: [run.synthetic],
+    )
+    rest = _search_and_release(run) if run.config.searches else []
+    return [*beginning, dreams, *rest]
 
 
 def _search_and_release(run: Run) -> list[Step]:
     scored = tuple(f"score {variant}" for variant in run.variants)
     return [
-        Step(
-            "synthesize",
-            synthesize_step,
-            lambda run: _settings(run, "synthesis"),
-            ("train-generator",),
-            lambda run: [run.synthetic],
-        ),
         *(step for variant in run.variants for step in _search(variant)),
         Step(
             "cluster",
@@ -133,7 +139,8 @@ def _settings(run: Run, *sections: str) -> dict:
     # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
     places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
     # `discovery evidence` is no step: what it is asked decides nothing that the walk makes.
-    asked = {"sky", "ablation", "injection", "vetted", "quoted_prevalence", "replicates"}
+    asked = {"sky", "ablation", "injection", "vetted", "classification", "quoted_prevalence",
+             "replicates"}  # fmt: skip
     values = run.config.model_dump(mode="json", exclude=places | {"evidence": asked})
     return {section: values[section] for section in sections}
 
@@ -182,7 +189,7 @@ def validate(run: Run) -> None:
     pick_device(run.device)
     require_start(run.config.generator)
     detector = run.config.detector
-    if run.config.synthesis is not None:
+    if run.config.searches:
         build_network(detector.network, detector.stem, detector.pretrained)
 
 

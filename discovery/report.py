@@ -132,8 +132,9 @@ def _downloads(run: Run) -> tuple[Download, ...]:
 
 def closing_words(run: Run) -> str:
     """What a finished run prints: its outcome in sentences, then where to look."""
-    if run.config.synthesis is None:
-        return f"generator  {run.generator}"
+    if not run.config.searches:
+        dreams = f"\ndreams     {run.synthetic}" if run.config.synthesis else ""
+        return f"generator  {run.generator}{dreams}"
     judged = {variant: judge_search(run, variant) for variant in run.variants}
     beside = next((j for variant, j in judged.items() if variant != MIXED), None)
     lines = words.verdict(judged[MIXED], run.config.catalogue.quarry, beside)

@@ -22,6 +22,9 @@ from discovery.detector.config import (
 from discovery.evidence.config import (
     AblationConfig,
     Arm,
+    ClassArm,
+    ClassificationConfig,
+    ClassifierConfig,
     EvidenceConfig,
     InjectionConfig,
     Sky,
@@ -64,6 +67,9 @@ SECTIONS = {
     "[[evidence.ablation.arms]]": Arm,
     "[evidence.injection]": InjectionConfig,
     "[evidence.vetted]": VettedConfig,
+    "[evidence.classification]": ClassificationConfig,
+    "[evidence.classification.classifier]": ClassifierConfig,
+    "[[evidence.classification.arms]]": ClassArm,
     "[catalogue]": CatalogueConfig,
 }
 WIDTH, INDENT = 100, 31
@@ -93,9 +99,12 @@ def keys(kind: type) -> Iterator[tuple[str, Any, str]]:
 def _inner_sections(kind: type) -> set[str]:
     if kind is RunConfig:
         return set(RunConfig.model_fields) - {"name", "seed"}
-    lists = {SynthesisConfig: {"prompts", "set"}, AblationConfig: {"arms"}}.get(kind, set())
-    if kind is EvidenceConfig:
-        lists = {"sky", "ablation", "injection", "vetted"}
+    lists = {
+        SynthesisConfig: {"prompts", "set"},
+        AblationConfig: {"arms"},
+        ClassificationConfig: {"arms", "classifier"},
+        EvidenceConfig: {"sky", "ablation", "injection", "vetted", "classification"},
+    }.get(kind, set())
     parts = {"augment", "painted", "artefacts", "hard_negatives"}
     return {"published", "fits"} | parts | lists
 

@@ -32,7 +32,7 @@ def ingest_step(run: Run) -> None:
     """Surveys into one store; published objects and, for the judge alone, the truth."""
     surveys = run.config.survey
     store = ingesting.ingest(surveys, run.config.captions, run.cutouts, run.config.seed, cores())
-    if run.config.synthesis is not None:
+    if run.config.searches:
         _refuse_empty_splits(store)
     known = ingesting.match_known(surveys, store)
     write_table(pa.Table.from_pandas(known, preserve_index=False), run.known)

@@ -47,11 +47,11 @@ def train_network(
         plan = batch_plan(train, config, step, learner.hard_rows())
         batch = draw_batch(train, plan, config, (config.seed, member, step))
         pixels, *targets = (part.to(device) for part in batch)
-        _set_rate(optimizer, config, step)
+        set_rate(optimizer, config, step)
         images = to_input(pixels, *statistics, device)
         doubtful = config.doubtful if step >= BELIEVED_UNTIL * config.steps else 0.0
         _descend(learner, optimizer, loss, images, *targets, config.tag_weight, doubtful)
-        _move_average(average, learner.network, config.ema, step)
+        move_average(average, learner.network, config.ema, step)
         if time.monotonic() - saved > SECONDS_BETWEEN_STATES or step == config.steps - 1:
             state.save(learner, average, optimizer, step + 1)
             saved = time.monotonic()
@@ -159,7 +159,8 @@ def draw_batch(
     return pixels, *(torch.from_numpy(part) for part in (smoothed, unlisted, tags))
 
 
-def _set_rate(optimizer, config, step):
+def set_rate(optimizer: torch.optim.Optimizer, config, step: int) -> None:
+    """A tenth of `config.steps` to rise to `config.learning_rate`, then a cosine to zero."""
     warm_up = max(1, config.steps // 10)
     rise = min(1.0, (step + 1) / warm_up)
     done = max(0.0, (step - warm_up) / max(1, config.steps - warm_up))
@@ -188,7 +189,8 @@ def tag_loss(logits: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _move_average(average, network, decay, step):
+def move_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards those of `network` after `step` steps."""
     decay = min(decay, (step + 1) / (step + 10))  # the first steps are soon forgotten
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.is_floating_point():
@@ -199,18 +201,25 @@ def _move_average(average, network, decay, step):
 
 @torch.no_grad()
 def settle_batch_norm(network, train, config, statistics, device):
+    """Settle on real negatives, a random choice."""
+    rng = np.random.default_rng((config.seed, config.steps))
+    real = rng.permutation(train.where(0, REAL))[: SETTLE_BATCHES * SETTLE_BATCH]
+    settle(network, train.pixels, real, statistics, device)
+
+
+@torch.no_grad()
+def settle(network, pixels, rows, statistics, device):
     """Measure the batch statistics anew, with the averaged weights, on real cutouts as they are.
 
-    A training batch is full of positives and of noise that was added; the sky is not.
+    A training batch is full of positives and of noise that was added; the sky is not. `rows` are
+    those of `pixels`, uint8 (N, S, S, 3), to measure on.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over all batches
-    rng = np.random.default_rng((config.seed, config.steps))
-    real = rng.permutation(train.where(0, REAL))[: SETTLE_BATCHES * SETTLE_BATCH]
     network.train()
-    for start in range(0, len(real) if norms else 0, SETTLE_BATCH):
-        pixels = torch.from_numpy(train.pixels[real[start : start + SETTLE_BATCH]])
-        if len(pixels) > 1:
-            logits_and_embeddings(network, to_input(pixels, *statistics, device))
+    for start in range(0, len(rows) if norms else 0, SETTLE_BATCH):
+        batch = torch.from_numpy(pixels[rows[start : start + SETTLE_BATCH]])
+        if len(batch) > 1:
+            logits_and_embeddings(network, to_input(batch, *statistics, device))

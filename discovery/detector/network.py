@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,26 +21,43 @@ _HUB = re.compile(r"hf-hub:(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?
 _HUB_FILE = "model.safetensors"  # a hub's other formats are pickles
 
 
-def build_network(name: str, stem: str = "standard", pretrained: str | bool = False) -> nn.Module:
-    """A timm network with one logit.
+def build_network(
+    name: str,
+    stem: str = "standard",
+    pretrained: str | bool = False,
+    outputs: int = 1,
+    size: int | None = None,
+) -> nn.Module:
+    """A timm network with one logit, or `outputs` of them.
 
     Args:
         pretrained: a safetensors file, or 'hf-hub:OWNER/NAME' (with '@REVISION' if wanted) of a
             model hub, of which model.safetensors alone is downloaded, once.
+        size: side of its input in px, which some networks are built for (Swin); None: their own.
 
     Raises:
         BadInput: timm does not know the name, the network has no pooling to leave out, the weights
             cannot be had or do not belong to it.
     """
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name, timm.list_models(), n=5) or ["resnet18"]
-        raise BadInput(f"timm has no network {name!r}; similar ones are {', '.join(close)}.")
-    network = timm.create_model(name, num_classes=1)
+    require_network(name)
+    fixed = size is not None and timm.get_pretrained_cfg(name).fixed_input_size
+    network = timm.create_model(name, num_classes=outputs, **({"img_size": size} if fixed else {}))
     if stem == "fine":
         _leave_out_pooling(network, name)
     if pretrained:
         _load_pretrained(network, name, pretrained)
     return network
+
+
+def require_network(name: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        BadInput: names similar ones.
+    """
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=5) or ["resnet18"]
+        raise BadInput(f"timm has no network {name!r}; similar ones are {', '.join(close)}.")
 
 
 def _leave_out_pooling(network, name):
@@ -91,7 +109,8 @@ def _from_hub(pretrained, name, revision):
 def _load_pretrained(network, name, pretrained):
     path = weights_file(pretrained)
     head = tuple(f"{part}." for part in _classifier_names(network))
-    weights = {k: v for k, v in _read_weights(path).items() if not k.startswith(head)}
+    weights = _as_timm_reads(network, _read_weights(path))
+    weights = {k: v for k, v in weights.items() if not k.startswith(head)}
     try:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -102,6 +121,14 @@ def _load_pretrained(network, name, pretrained):
             f"the weights in {path} are not those of a {name}: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}. Name the network they were made with."
         )
+
+
+def _as_timm_reads(network, weights):
+    """Weights as timm's own loader would have them: some networks leave out what they compute
+    anew (Swin's masks), or fit tables to another size of input.
+    """
+    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    return adapt(weights, network) if adapt else weights
 
 
 def _read_weights(path):
@@ -119,7 +146,15 @@ def _classifier_names(network):
 def logits_and_embeddings(
     network: nn.Module, images: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One forward pass: logits float32 (B,) and penultimate features float32 (B, D).
+    """One forward pass: the first logit float32 (B,) and penultimate features float32 (B, D)."""
+    outputs, features = outputs_and_embeddings(network, images)
+    return outputs[:, 0], features
+
+
+def outputs_and_embeddings(
+    network: nn.Module, images: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One forward pass: logits float32 (B, K) and penultimate features float32 (B, D).
 
     `images` is float (B, 3, S, S). bf16 where the device computes it natively; the last layer
     in float32, so that the order of close scores is not decided by rounding.
@@ -129,7 +164,7 @@ def logits_and_embeddings(
         features = network.forward_head(network.forward_features(images), pre_logits=True)
     features = features.float()
     with torch.autocast(device, enabled=False):
-        return network.get_classifier()(features)[:, 0], features
+        return network.get_classifier()(features), features
 
 
 def to_input(

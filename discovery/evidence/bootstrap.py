@@ -1,9 +1,9 @@
 """Intervals of several detectors on the same objects, by a paired bootstrap of two levels.
 
-A replicate draws seeds of the training, and objects: of either kind (true or not) as many as there
-are, with replacement. Every arm is measured on the same draw, so what all arms have in common – an
-easy sky, a lucky choice of positives – is no difference between them (Efron & Tibshirani 1993,
-chapter 8; two levels as in Davison & Hinkley 1997, section 3.8).
+A replicate draws seeds of the training, and objects: of every kind (true or not, or a class) as
+many as there are, with replacement. Every arm is measured on the same draw, so what all arms have
+in common – an easy sky, a lucky choice of positives – is no difference between them (Efron &
+Tibshirani 1993, chapter 8; two levels as in Davison & Hinkley 1997, section 3.8).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ class Draws:
 
 
 def draw(
-    is_true: np.ndarray,
+    kinds: np.ndarray,
     measures: Sequence[Sequence[Callable[[np.ndarray], Measures]]],
     replicates: int,
     seed: int,
@@ -45,13 +45,13 @@ def draw(
     """Measure every arm (A) and seed (S) on the sample and on `replicates` resamples.
 
     Args:
-        is_true: bool (N,) of the objects that all are measured on.
+        kinds: (N,) of the objects that all are measured on: true or not, or the place of a class.
         measures: [arm][seed], a function of weights (R, N) to measures, each (R,).
     """
     rng = np.random.default_rng(seed)
     arms, seeds = len(measures), len(measures[0])
     kept: list[list[list[Measures]]] = [[[] for _ in range(seeds)] for _ in range(arms)]
-    for weights in _resamples(is_true, replicates, rng):
+    for weights in _resamples(kinds, replicates, rng):
         for arm, of_arm in enumerate(measures):
             for place, measure in enumerate(of_arm):
                 kept[arm][place].append(measure(weights))
@@ -67,15 +67,16 @@ def _joined(parts: Sequence[Measures], name: str) -> np.ndarray:
     return np.concatenate([part[name] for part in parts])
 
 
-def _resamples(is_true: np.ndarray, replicates: int, rng: np.random.Generator):
+def _resamples(kinds: np.ndarray, replicates: int, rng: np.random.Generator):
     """Yield weights: first of the sample itself (1, N), then of AT_ONCE resamples at a time."""
-    yield np.ones((1, len(is_true)))
+    yield np.ones((1, len(kinds)))
     for start in range(0, replicates, AT_ONCE):
         count = min(AT_ONCE, replicates - start)
-        weights = np.zeros((count, len(is_true)))
-        for kind in (is_true, ~is_true):
-            n = int(kind.sum())
-            weights[:, kind] = rng.multinomial(n, np.full(n, 1 / n), size=count)
+        weights = np.zeros((count, len(kinds)))
+        for kind in np.unique(kinds)[::-1]:  # true ones first
+            mine = kinds == kind
+            n = int(mine.sum())
+            weights[:, mine] = rng.multinomial(n, np.full(n, 1 / n), size=count)
         yield weights
 
 

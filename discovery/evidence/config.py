@@ -2,11 +2,21 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from discovery.detector.config import DetectorConfig
+from discovery.detector.config import AugmentConfig, DetectorConfig
+from discovery.generator.config import Classes
 
 _SETTINGS = ConfigDict(frozen=True, extra="forbid")
 
@@ -170,6 +180,119 @@ class VettedConfig(BaseModel):
         return self
 
 
+class ClassifierConfig(BaseModel):
+    """How a classifier is trained, whatever its network."""
+
+    model_config = _SETTINGS
+
+    size: int = Field(64, ge=16, le=512, description="side of the square input, in px")
+    steps: int = Field(400, ge=1, description="optimiser steps")
+    batch: int = Field(64, ge=2, description="images per step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak; warm-up, then cosine to zero")
+    weight_decay: float = Field(0.02, ge=0, description="AdamW's decoupled weight decay")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights per step")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a target that is spread over all classes"
+    )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="focal: easy images count less (Lin et al. 2017)"
+    )
+    focal_gamma: float = Field(2.0, ge=0, description="focal loss: how much less; 0: not at all")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="0 draws images as they come, 1 every class equally often"
+    )
+    looks: int = Field(
+        0, ge=0, description="times, evenly over the steps, that the averaged weights are judged "
+        "on the validation split; the best are kept. 0: the last ones are",
+    )  # fmt: skip
+    augment: AugmentConfig = Field(AugmentConfig(), description="variation of training images")
+
+
+class ClassArm(BaseModel):
+    """One way to teach the classes."""
+
+    model_config = _SETTINGS
+
+    name: str = Field(min_length=1, max_length=60, description="what readers call it")
+    against: str | None = Field(
+        None, description="name of the arm that it is compared with, network by network"
+    )
+    keep: dict[str, PositiveInt] = Field(
+        {},
+        description="classes, and the most real galaxies of each to teach, drawn by seed: "
+        "{ cigar = 20 }; of the others all",
+    )
+    fill: dict[str, PositiveInt] = Field(
+        {},
+        description="classes, and the number to fill each to with synthetic cutouts whose prompt "
+        "has its tags: { cigar = 5642 }",
+    )
+    classifier: dict[str, Any] = Field(
+        {}, description="keys of [evidence.classification.classifier] that it has otherwise"
+    )
+
+    def config(self, base: ClassifierConfig) -> ClassifierConfig:
+        """The settings of its classifiers."""
+        return ClassifierConfig.model_validate(_merged(base.model_dump(), self.classifier))
+
+
+class ClassificationConfig(BaseModel):
+    """Classifiers of a few classes that differ in what taught them, on the same test galaxies."""
+
+    model_config = _SETTINGS
+
+    classes: Classes
+    test: int = Field(
+        100, ge=2, description="galaxies of each class to judge on, at most, of the search split"
+    )
+    networks: dict[str, Literal[False] | str] = Field(
+        {"resnet10t": False},
+        min_length=1,
+        description="timm networks, each with the weights it starts from: false, a safetensors "
+        "file, or 'hf-hub:OWNER/NAME'",
+    )
+    seeds: tuple[NonNegativeInt, ...] = Field(
+        (1, 2, 3, 4, 5), min_length=1, description="of the trainings of every arm and network"
+    )
+    classifier: ClassifierConfig = Field(
+        ClassifierConfig(), description="what the trainings of all arms have in common"
+    )
+    arms: tuple[ClassArm, ...] = Field(min_length=1, description="the arms, in order")
+
+    @field_validator("arms")
+    @classmethod
+    def _classes_exist(cls, arms, info: ValidationInfo):
+        known = info.data.get("classes", {})
+        for arm in arms:
+            if unknown := sorted({*arm.keep, *arm.fill} - set(known)):
+                raise ValueError(
+                    f"arm {arm.name!r}: {unknown[0]!r} is no class; the classes: {', '.join(known)}"
+                )
+        return arms
+
+    @field_validator("arms")
+    @classmethod
+    def _arms_can_be_told_apart(cls, arms):
+        names = [arm.name for arm in arms]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two arms are named {min(twice)!r}; give every arm its own name")
+        for arm in arms:
+            if arm.against is not None and (arm.against == arm.name or arm.against not in names):
+                others = ", ".join(name for name in names if name != arm.name) or "none"
+                raise ValueError(
+                    f"arm {arm.name!r}: against = {arm.against!r} is no other arm; the others: "
+                    f"{others}"
+                )
+        return arms
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds):
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands twice in seeds; the same training is no second one")
+        return seeds
+
+
 class EvidenceConfig(BaseModel):
     """What the run has to prove besides finding candidates."""
 
@@ -191,3 +314,6 @@ class EvidenceConfig(BaseModel):
     ablation: AblationConfig | None = Field(None, description="which arms to train and compare")
     injection: InjectionConfig | None = Field(None, description="which lanes to paint and find")
     vetted: VettedConfig | None = Field(None, description="what people have looked at")
+    classification: ClassificationConfig | None = Field(
+        None, description="which classes to tell apart, and what dreams of them are worth"
+    )

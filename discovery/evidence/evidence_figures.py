@@ -27,14 +27,14 @@ def arms(theme: Theme, found: dict) -> Figure:
     figure = Figure(figsize=(8.6, 1.3 + 0.36 * len(names)), layout="constrained")
     panels = figure.subplots(1, len(SHOWN), sharey=True)
     for axes, (measure, label) in zip(panels, SHOWN.items(), strict=True):
-        _intervals(axes, theme, [_row(found, name, measure) for name in names])
+        intervals(axes, theme, [_row(found, name, measure) for name in names])
         for seed in found["seeds"]:
             if seed[measure] is not None:
                 place = names.index(seed["arm"]) + 0.26
                 axes.plot(seed[measure], place, "|", color=theme.second, markersize=7)
         axes.set_xlabel(label.format(words.prevalence(found["quoted"])), fontsize=9.5)
         axes.set_xlim(left=0)
-    _names(panels[0], names)
+    name_rows(panels[0], names)
     return figure
 
 
@@ -46,9 +46,9 @@ def ratios(theme: Theme, found: dict) -> Figure:
     axes = figure.subplots()
     axes.axvline(1, color=theme.ink, linewidth=1.2, linestyle=(0, (4, 2)))
     renamed = [{"value": r["ratio"], "low": r["ratio_low"], "high": r["ratio_high"]} for r in rows]
-    _intervals(axes, theme, renamed)
+    intervals(axes, theme, renamed)
     axes.set_xlabel("completeness at FPR 0.1 %\nover that of the arm it is compared with")
-    _names(axes, [f"{row['arm']}\nover {row['against']}" for row in rows])
+    name_rows(axes, [f"{row['arm']}\nover {row['against']}" for row in rows])
     return figure
 
 
@@ -56,7 +56,7 @@ def _row(found: dict, arm: str, measure: str) -> dict:
     return next(r for r in found["measures"] if (r["arm"], r["measure"]) == (arm, measure))
 
 
-def _intervals(axes: Axes, theme: Theme, rows: Sequence[dict]) -> None:
+def intervals(axes: Axes, theme: Theme, rows: Sequence[dict]) -> None:
     for place, row in enumerate(rows):
         if row["value"] is None:
             continue
@@ -68,7 +68,7 @@ def _intervals(axes: Axes, theme: Theme, rows: Sequence[dict]) -> None:
                   markersize=7)  # fmt: skip
 
 
-def _names(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
 

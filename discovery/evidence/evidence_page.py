@@ -1,11 +1,23 @@
 """The page of `discovery evidence`: evidence.json for people, with its figures and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from discovery.config import RunConfig
-from discovery.evidence import words
-from discovery.evidence.page import Cell, Picture, Section, Table, open_picture, write_page
+from discovery.evidence import classification_page, words
+from discovery.evidence.page import (
+    Cell,
+    Section,
+    Table,
+    count,
+    measured,
+    picture,
+    plain,
+    points,
+    table,
+    text,
+    write_page,
+)
 from discovery.files import read_json
 
 FOUND = "evidence.json"
@@ -24,7 +36,7 @@ def write_evidence(folder: Path, config: RunConfig) -> Path:
     return write_page(
         folder / "index.html",
         "evidence.html",
-        title=f"Evidence for {config.catalogue.title}",
+        title=f"Evidence for {config.catalogue.title if config.searches else config.name}",
         run=config.name,
         verdict=[
             line for name in VERDICTS if name in found for line in VERDICTS[name](found[name])
@@ -33,52 +45,6 @@ def write_evidence(folder: Path, config: RunConfig) -> Path:
         sections=parts,
         wide=WIDE,
     )
-
-
-def text(said: str) -> Cell:
-    return Cell(said, said, False)
-
-
-def count(number: int) -> Cell:
-    return Cell(f"{number:,}", number, True)
-
-
-def measured(
-    row: Found, name: str = "value", write: Callable[[float], str] = words.percent
-) -> Cell:
-    """'48 % (31–66 %)' of a record with `name`, `name_low`, `name_high`."""
-    value, low, high = _ends(row, name)
-    if value is None:
-        return Cell("–", "", True)
-    ends = f"{'–' if low is None else write(low)} to {'∞' if high is None else write(high)}"
-    return Cell(f"{write(value)} ({ends})", value, True)
-
-
-def _ends(row: Found, name: str) -> tuple:
-    before = "" if name == "value" else f"{name}_"
-    return row[name], row[f"{before}low"], row[f"{before}high"]
-
-
-def plain(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:.3g}".replace("-", "−")
-
-
-def points(value: float) -> str:
-    """A difference of two shares, in points of a per cent."""
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def picture(folder: Path, name: str, title: str, caption: str) -> tuple[Picture, ...]:
-    path = folder / "figures" / f"{name}.png"
-    return (open_picture(path, title, caption, alt=f"{title}. {caption}"),) if path.exists() else ()
-
-
-def table(
-    folder: Path, name: str, label: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]
-) -> Table:
-    there = bool(name) and (folder / "tables" / f"{name}.csv").exists()
-    return Table(name, label, tuple(headings), tuple(map(tuple, rows)), there)
 
 
 # measure -> heading, how its mean is written, how its difference
@@ -470,12 +436,14 @@ SECTIONS: dict[str, Callable[[Path, Found], list[Section]]] = {
     "known": known,
     "vetted": vetted,
     "calibration": calibration,
+    "classification": classification_page.classification,
 }
 VERDICTS: dict[str, Callable[[Found], list[str]]] = {
     "ablation": ablation_verdict,
     "injection": injection_verdict,
     "known": known_verdict,
     "vetted": vetted_verdict,
+    "classification": classification_page.verdict,
 }
 WIDE = ("ablation-all", "ablation-lane-stands-out", "injection", "injection-lanes",
-        "injection-mixed-surfaces", "injection-real-only-surfaces")  # fmt: skip
+        "injection-mixed-surfaces", "injection-real-only-surfaces", "classification")  # fmt: skip

@@ -3,6 +3,7 @@
 A page is one file that needs no network, with its figures in a folder beside it.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +66,52 @@ def open_picture(path: Path, title: str, caption: str, alt: str) -> Picture:
     with Image.open(path) as image:
         width, height = image.size
     return Picture(path.stem, title, caption, alt, width, height, path.with_suffix(".pdf").exists())
+
+
+def text(said: str) -> Cell:
+    return Cell(said, said, False)
+
+
+def count(number: int) -> Cell:
+    return Cell(f"{number:,}", number, True)
+
+
+def measured(
+    row: Mapping, name: str = "value", write: Callable[[float], str] = words.percent
+) -> Cell:
+    """'48 % (31–66 %)' of a record with `name`, `name_low`, `name_high`."""
+    value, low, high = _ends(row, name)
+    if value is None:
+        return Cell("–", "", True)
+    ends = f"{'–' if low is None else write(low)} to {'∞' if high is None else write(high)}"
+    return Cell(f"{write(value)} ({ends})", value, True)
+
+
+def _ends(row: Mapping, name: str) -> tuple:
+    before = "" if name == "value" else f"{name}_"
+    return row[name], row[f"{before}low"], row[f"{before}high"]
+
+
+def plain(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def points(value: float) -> str:
+    """A difference of two shares, in points of a per cent."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def picture(folder: Path, name: str, title: str, caption: str) -> tuple[Picture, ...]:
+    path = folder / "figures" / f"{name}.png"
+    return (open_picture(path, title, caption, alt=f"{title}. {caption}"),) if path.exists() else ()
+
+
+def table(
+    folder: Path, name: str, label: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]
+) -> Table:
+    there = bool(name) and (folder / "tables" / f"{name}.csv").exists()
+    return Table(name, label, tuple(headings), tuple(map(tuple, rows)), there)
 
 
 def write_page(path: Path, template: str, **told) -> Path:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from discovery.config import RunConfig
 from discovery.errors import BadInput
-from discovery.evidence import ablation, calibration, injection, known, vetted
+from discovery.evidence import (
+    ablation,
+    calibration,
+    classification,
+    classification_galaxies,
+    injection,
+    known,
+    vetted,
+)
 from discovery.evidence.evidence_page import FOUND, write_evidence
 from discovery.evidence.sample import open_sample
 from discovery.files import digest, read_json, write_json
@@ -33,8 +41,8 @@ PARTS = {
     "known": Part(known.rank_known),
     "vetted": Part(vetted.judge_vetted),
     "calibration": Part(lambda run, out: calibration.judge_calibration(run, open_sample(run), out)),
+    "classification": Part(classification.classify, False),
 }
-ASKED_BY_A_SECTION = ("ablation", "injection", "vetted")
 
 
 def asked_for(config: RunConfig, only: Sequence[str] = ()) -> list[str]:
@@ -43,7 +51,7 @@ def asked_for(config: RunConfig, only: Sequence[str] = ()) -> list[str]:
     Raises:
         BadInput: the run makes no search, or cannot have a part that is named.
     """
-    if config.synthesis is None:
+    if not config.searches and config.evidence.classification is None:
         raise BadInput(
             "this run makes no search to prove anything of; give its run file [synthesis] and "
             "[catalogue]."
@@ -51,17 +59,21 @@ def asked_for(config: RunConfig, only: Sequence[str] = ()) -> list[str]:
     possible = [name for name in PARTS if _is_possible(config, name)]
     for name in only:
         if name not in possible:
-            raise BadInput(f"{name} cannot be made: {_why_not(name)}.")
+            raise BadInput(f"{name} cannot be made: {_why_not(config, name)}.")
     return [name for name in possible if not only or name in only]
 
 
 def _is_possible(config: RunConfig, name: str) -> bool:
+    if not config.searches and name != "classification":
+        return False
     if name == "calibration":
         return config.survey[0].kind == "mock"
     return name == "known" or getattr(config.evidence, name) is not None
 
 
-def _why_not(name: str) -> str:
+def _why_not(config: RunConfig, name: str) -> str:
+    if not config.searches and name != "classification":
+        return "the run makes no search; give its run file [synthesis] and [catalogue]"
     if name == "calibration":
         return "it needs the truth of every object, which a mock sky alone has"
     return (
@@ -75,6 +87,8 @@ def needs(run: Run, names: Sequence[str]) -> list[str]:
     steps = {"ingest"}
     if "ablation" in names:
         steps |= set(ablation.needs(run.config.evidence.ablation))
+    if "classification" in names:
+        steps |= set(classification_galaxies.needs(run.config.evidence.classification))
     if any(PARTS[name].needs_scores for name in names):
         steps |= {f"score {variant}" for variant in run.variants}
     return sorted(steps)

@@ -13,6 +13,7 @@ from safetensors.torch import save, save_file
 from discovery.detector.network import (
     build_network,
     logits_and_embeddings,
+    outputs_and_embeddings,
     pixel_statistics,
     to_input,
     views,
@@ -58,6 +59,25 @@ def test_pretrained_weights_arrive_without_their_head(tmp_path):
     network = build_network("test_resnet", pretrained=str(tmp_path / "w.safetensors"))
     assert torch.equal(network.conv1[0].weight, imagenet.conv1[0].weight)
     assert network.get_classifier().out_features == 1
+
+
+def test_a_network_for_one_size_is_built_for_the_size_given_with_a_logit_per_class():
+    for size in (32, 96):
+        network = build_network("test_vit", outputs=5, size=size).eval()
+        images = torch.zeros(2, 3, size, size)
+        outputs, _ = outputs_and_embeddings(network, images)
+        assert outputs.shape == (2, 5)
+        torch.testing.assert_close(outputs, network(images), rtol=0.02, atol=0.02)  # bf16
+        assert torch.equal(logits_and_embeddings(network, images)[0], outputs[:, 0])
+
+
+def test_weights_are_read_as_timm_does_for_another_size_and_without_masks(tmp_path):
+    weights = timm.create_model("test_vit", img_size=64).state_dict()
+    save_file(weights | {"mask_token": torch.zeros(1, 1, 64)}, tmp_path / "w.safetensors")
+    network = build_network("test_vit", pretrained=str(tmp_path / "w.safetensors"), size=96)
+    given = network.state_dict()
+    assert given["pos_embed"].shape[1] > weights["pos_embed"].shape[1]
+    assert torch.equal(given["patch_embed.proj.weight"], weights["patch_embed.proj.weight"])
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
