@@ -25,6 +25,7 @@ from discovery.detector.examples import (
     real_rows,
     synthetic_examples,
 )
+from discovery.detector.field import field_of_view
 from discovery.detector.fit import train_network
 from discovery.detector.network import pixel_statistics, weights_file
 from discovery.detector.painted import artefact_examples, painted_examples
@@ -82,19 +83,6 @@ def run(
     listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label"]]
     write_table(pa.Table.from_pandas(listed), Path(out) / TRAINED_ON)
     return train_detector(train, validation, config, out, device, field_of_view(stores))
-
-
-def field_of_view(stores: list[CutoutStore]) -> dict:
-    """What the training cutouts show: `crop`, the central fraction of the width, in the median of
-    each survey, and `arcsec`, the median width of that part; null where no pixel scale is known.
-    """
-    columns = ["survey", "crop", "width", "pixscale_arcsec"]
-    rows = pd.concat([store.table(columns, split="train") for store in stores])
-    arcsec = (rows["crop"] * rows["width"] * rows["pixscale_arcsec"]).astype(float).median()
-    return {
-        "crop": rows.groupby("survey")["crop"].median().to_dict(),
-        "arcsec": None if np.isnan(arcsec) else round(float(arcsec), 1),
-    }
 
 
 def train_detector(

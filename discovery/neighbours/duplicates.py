@@ -46,3 +46,16 @@ def group_duplicates(hashes: Sequence[bytes]) -> np.ndarray:
     this = np.repeat(np.arange(len(bits)), np.diff(limits.astype(np.int64)))
     links = coo_array((np.ones(len(this), bool), (this, other)), shape=(len(bits), len(bits)))
     return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def among(hashes: Sequence[bytes], others: Sequence[bytes]) -> np.ndarray:
+    """Whether each hash is nearly equal to one of the `others`: bool (N,)."""
+    if not len(hashes) or not len(others):
+        return np.zeros(len(hashes), bool)
+    bits, known = (
+        np.frombuffer(b"".join(h), np.uint8).reshape(len(h), -1) for h in (hashes, others)
+    )
+    index = require_faiss().IndexBinaryFlat(known.shape[1] * 8)
+    index.add(known)
+    distance, _ = index.search(bits, 1)
+    return distance[:, 0] <= SAME_WITHIN_BITS

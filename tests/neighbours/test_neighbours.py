@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 
 from discovery.errors import BadInput
 from discovery.neighbours.cluster import cluster_candidates, order_by_probability
+from discovery.neighbours.duplicates import among
 from discovery.neighbours.index import Index, nearest_known, require_faiss
 from discovery.neighbours.sheets import contact_sheet
 
@@ -20,6 +21,18 @@ def three_groups(per_group=20):
     rng = np.random.default_rng(1)
     centres = np.eye(3, 16) * 5
     return np.repeat(centres, per_group, 0) + rng.normal(scale=0.3, size=(3 * per_group, 16))
+
+
+def test_a_look_is_among_others_up_to_34_of_256_bits():
+    look = np.random.default_rng(0).integers(0, 2, 256)
+
+    def packed(flipped):
+        return np.packbits(np.r_[1 - look[:flipped], look[flipped:]]).tobytes()
+
+    asked = [packed(0), packed(34), packed(35), packed(256)]
+    assert among(asked, [packed(256), packed(0)]).tolist() == [True, True, False, True]
+    assert among(asked, []).tolist() == [False] * 4
+    assert among([], asked).tolist() == []
 
 
 def test_nearest_agrees_with_scipy(embeddings):
