@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
+from discovery import scored
 from discovery.cutouts.store import CutoutStore, load_pixels
-from discovery.detector.checkpoint import load_detector
+from discovery.detector.checkpoint import Detector, load_detector
+from discovery.detector.field import FAR, fitting_crop, half_light, spread_out
 from discovery.detector.score import score_store
+from discovery.detector.shipped import TRAINED_ON, folder_of, has_list, taught_by
 from discovery.errors import BadInput
-from discovery.files import read_json, write_json
+from discovery.evidence.tables import once
+from discovery.files import digest, read_json, sha256_file, write_json
 from discovery.generator import sample as sampling
 from discovery.generator.config import SynthesisConfig
 from discovery.morphology.captions import CaptionRules
@@ -20,10 +23,9 @@ from discovery.neighbours.sheets import contact_sheet
 from discovery.progress import say
 from discovery.run import remove
 from discovery.surveys import FolderSurvey
-from discovery.surveys.ingest import ingest
+from discovery.surveys.ingest import ingest, read_failures
 
 SHEET_IMAGES = 64
-BEST_SHOWN = 20
 
 
 def synthesize_alone(
@@ -80,48 +82,71 @@ def _references(path: Path | None, crop: float | None) -> Iterator[CutoutStore |
             yield ingest([survey], CaptionRules(), Path(folder), 0, workers=2)
 
 
-def score_alone(model: Path, path: Path, out: Path, device: str, crop: float | None = None) -> str:
-    """Score the store or folder of images `path`; returns the most probable ones as text.
+def score_alone(
+    path: Path, out: Path, device: str, model: str | Path = "shipped", crop: float | None = None
+) -> str:
+    """Score the store or folder of images `path`, show the most probable ones in `out`.
 
     What changed in `path` since an earlier scoring into `out` is scored anew.
 
     Args:
-        crop: central fraction of the width to show of every image; None: all of it. A store
-            says it itself.
+        model: a detector's folder; 'shipped' is the one in the package.
+        crop: central fraction of the width to show of every image; None: where the galaxies fill
+            less of the images than of those the detector learnt from, as much as makes up for it,
+            else all. A store says it itself.
+
+    Returns:
+        what to tell the user: the first of them, how to take them, where all of it lies.
 
     Raises:
-        BadInput: `path` holds neither cutouts nor images, `out` the scores of another path,
-            `model` is no detector, or a `crop` comes with a store.
+        BadInput: `path` holds neither cutouts nor images, `out` lies inside of it or holds the
+            scores of another path, `model` is no detector, or a `crop` comes with a store.
     """
-    detector = load_detector(model, device)
-    store = _open_or_ingest(path, out, crop)
+    folder = folder_of(model)
+    detector = load_detector(folder, device)
+    _refuse_inside(out, path)
+    store, lost = _open_or_ingest(path, out, crop, _learnt(detector))
     files = score_store(detector, store, out / "scores", "scored")
     for old in set((out / "scores").glob("*.parquet")) - set(files):
         old.unlink()  # of a shard that is no longer there
-    columns = ["object_id", "status", "score", "probability"]
-    scores = pd.concat([pq.read_table(file, columns=columns).to_pandas() for file in files])
-    best = scores.sort_values(["score", "object_id"], ascending=[False, True]).head(BEST_SHOWN)
-    candidates = (scores["probability"] >= detector.card["threshold"]).sum()
-    return (
-        f"{best[['object_id', 'probability']].to_string(index=False)}\n"
-        f"{len(scores):,} scored, {candidates:,} at or above the frozen threshold "
-        f"{detector.card['threshold']:.4g}; all scores in {out / 'scores'}\n"
-        f"{_shown(store, detector.card.get('field'))}"
-    )
+    taught = _taught(folder, store, out)
+    table = scored.scored_table(files, store, lost, taught, detector.card["threshold"])
+    field = _field(store, detector, chosen=crop is None and lost is not None)
+    return scored.write(scored.Scored(table, store, detector.card, path, field), out)
 
 
-def _shown(store: CutoutStore, trained: dict | None) -> str:
-    """Which part of the images was scored, and what the detector learnt from."""
+def _refuse_inside(out: Path, path: Path) -> None:
+    # What is written there would be taken for images, or the whole for a store, the next time.
+    if path.resolve() in (out.resolve(), *out.resolve().parents):
+        raise BadInput(
+            f"--out {out} lies inside {path}, which is to be scored; give another --out."
+        )
+
+
+def _learnt(detector: Detector) -> float | None:
+    """Half-light radius of the galaxies it learnt from, as a share of the width; None: unknown."""
+    return (detector.card.get("field") or {}).get("half_light")
+
+
+def _taught(folder: Path, store: CutoutStore, out: Path) -> pd.Series | None:
+    """`taught_by`, made once."""
+    if not has_list(folder):
+        return None
+    made_from = digest([*map(sha256_file, [folder / TRAINED_ON, *store.shards])])
+    told = once(out / "in_training.parquet", made_from, lambda: _told(folder, store))
+    return told.set_index("object_id")["in_training"]
+
+
+def _told(folder: Path, store: CutoutStore) -> pd.DataFrame:
+    return taught_by(folder, store).rename_axis("object_id").reset_index(name="in_training")
+
+
+def _field(store: CutoutStore, detector: Detector, chosen: bool) -> str:
     crop = store.table(["crop"])["crop"].median()
-    line = f"scored was the central {100 * crop:.3g} % of each image's width"
-    if not trained or not trained["crop"]:
-        return f"{line}; the detector's card does not say what it learnt from"
-    parts = [f"{100 * share:.3g} % of {survey}" for survey, share in trained["crop"].items()]
-    wide = f", {trained['arcsec']:g} arcsec in the median" if trained["arcsec"] else ""
-    return (
-        f"{line}; the detector learnt from the central {', '.join(parts)}{wide}, as a rule "
-        "3 petrosian R90 of the galaxy (where your images show more, give --crop)"
-    )
+    _, shard = next(store.iter_shards(["image", "crop"]))
+    some = [shard.slice(place, 1).to_pylist()[0] for place in spread_out(range(len(shard)))]
+    shown = half_light((row["image"], row["crop"]) for row in some) if _learnt(detector) else None
+    return scored.field_in_words(crop, chosen, shown, detector.card.get("field"), FAR)
 
 
 def _claim(out: Path, path: Path, data: dict) -> None:
@@ -139,15 +164,28 @@ def _claim(out: Path, path: Path, data: dict) -> None:
     write_json(written, source)
 
 
-def _open_or_ingest(path: Path, out: Path, crop: float | None) -> CutoutStore:
+def _open_or_ingest(
+    path: Path, out: Path, crop: float | None, learnt: float | None
+) -> tuple[CutoutStore, pd.DataFrame | None]:
+    """The cutouts, and what of a folder could not be read; None of a store."""
     if _is_store(path, crop):
         store = CutoutStore(path)
         _claim(out, path, {})
-        return store
+        return store, None
     survey = _folder(path, crop, train=0, search=1)
     survey.validate()
+    if crop is None and learnt:
+        survey = _folder(path, fitting_crop(half_light(_some(survey)), learnt), train=0, search=1)
     _claim(out, path, {"crop": survey.crop, "files": survey.fingerprint()})
-    return ingest([survey], CaptionRules(), out / "cutouts", seed=0, workers=2)
+    store = ingest([survey], CaptionRules(), out / "cutouts", seed=0, workers=2)
+    return store, read_failures(out / "cutouts")
+
+
+def _some(survey: FolderSurvey) -> Iterator[tuple[bytes, float]]:
+    for place in spread_out(range(len(survey))):
+        for row in survey.rows(place, place + 1):
+            if "image" in row:
+                yield row["image"], 1.0
 
 
 def _is_store(path: Path, crop: float | None) -> bool:

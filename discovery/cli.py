@@ -433,35 +433,62 @@ def _asked(prompts, reference, sampling):
     return SynthesisConfig(prompts=prompts, reference=start, **sampling)
 
 
-@main.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN.toml")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
-@CROP
+@main.command(context_settings={"allow_extra_args": True})  # to say what to type instead
+@click.argument("path", type=click.Path(path_type=Path), metavar="FOLDER|RUN.toml")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    default=Path("shipped"),
+    show_default=True,
+    help="A detector's folder, e.g. runs/demo/detector/mixed; shipped: the one of the package.",
+)
+@click.option(
+    "--crop",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Central fraction of the width to show, of a folder of images; measured if left out.",
+)
 @OUT
 @RUNS
 @YES
 @DEVICE
+@click.pass_context
 @explained
-def score(model, path, crop, out, runs, yes, device) -> None:
-    """Score every cutout of PATH with the detector MODEL; or take this step of the run RUN.toml.
+def score(context, path, model, crop, out, runs, yes, device) -> None:
+    """Score every image of FOLDER and show the most probable; or take this step of the run
+    RUN.toml.
 
-    PATH is a cutout store or a folder of JPEG, PNG or FITS files, MODEL a detector's folder, e.g.
-    runs/demo/detector/mixed; they need --out, and take neither --runs nor --yes. Probability and
-    embedding come from one pass; a stopped scoring goes on where it was, and what changed in PATH
-    is scored anew.
+    FOLDER holds JPEG, PNG or FITS files, or is a cutout store; it needs --out, and takes neither
+    --runs nor --yes. A stopped scoring goes on where it was, and what changed in FOLDER is scored
+    anew.
 
-    Images should show what the detector was trained on, usually 3 petrosian R90 of the galaxy:
-    GZ2's of 424 px show 8.48, so give them --crop 0.35. What was scored and what was learnt
-    from is printed.
+    Writes --out: index.html and top.png to look at, scores.csv with all images, scores/ with
+    embeddings too. Of images that show more around a galaxy than the detector learnt from, the
+    middle is taken; --crop 0.35 takes that part, --crop 1 all. It is printed, with how far the
+    detector is to be trusted.
+
+    Example: discovery score my_jpegs --out scored
     """
-    if _is_run_file(model):
-        _take_step("score", model, runs, yes, device)
+    _refuse_second(path, context.args)
+    if _is_run_file(path):
+        _take_step("score", path, runs, yes, device)
         return
+    _need("--out", out)
     from discovery.alone import score_alone
 
-    _need("PATH", path)
-    _need("--out", out)
-    click.echo(score_alone(model, path, out, device, crop))
+    click.echo(score_alone(path, out, device, model, crop))
+
+
+def _refuse_second(first: Path, more: list[str]) -> None:
+    """Up to version 0.1 the detector came first, then the folder."""
+    if not more:
+        return
+    folder, model = Path(more[0]), first
+    if (folder / "detector.json").exists():
+        folder, model = first, folder
+    raise click.UsageError(
+        f"{' '.join(map(str, [first, *more]))}: one folder is scored at a time, and the detector "
+        f"is named by --model; type: discovery score {folder} --model {model} --out DIR"
+    )
 
 
 @main.command("judge-generator")

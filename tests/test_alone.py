@@ -1,21 +1,27 @@
 """The verbs on data outside of a run, as a user types them."""
 
+import io
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from click.testing import CliRunner
+from PIL import Image
 
 from discovery.cli import main
 from discovery.cutouts import CutoutStore, load_pixels, write_shard
+from discovery.detector.shipped import write_list
 from discovery.detector.train import train_detector
 from discovery.files import read_json, write_json
 from discovery.generator.config import PixelConfig
 from discovery.generator.train import train_generator
+from tests.detector.test_field import gaussian_galaxy
 from tests.detector.toy import CONFIG, discs, png, train_and_validation
 
 RUN_FILE = Path(__file__).parent / "walk/tiny.toml"
@@ -79,7 +85,7 @@ def test_score_refuses_the_out_of_another_source(detector, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.png").write_bytes(png(discs(1, 0, 1)[0]))
-    score = ("score", detector, "--out", tmp_path / "out", "--device", "cpu")
+    score = ("score", "--model", detector, "--out", tmp_path / "out", "--device", "cpu")
     assert typed(*score, tmp_path / "missing").exit_code == 2  # claims nothing
     for _ in range(2):
         told = typed(*score, tmp_path / "one")
@@ -104,7 +110,7 @@ def test_a_folder_of_fits_is_scored_and_what_cannot_be_named_is_told(detector, t
         hdu = fits.PrimaryHDU(stack.astype("f4"))
         hdu.header["BANDS"] = ",".join(bands)
         hdu.writeto(folder / f"{name}.fits")
-    told = typed("score", detector, folder, "--out", tmp_path / "out", "--device", "cpu")
+    told = typed("score", folder, "--model", detector, "--out", tmp_path / "out", "--device", "cpu")
     assert told.exit_code == 0, told.output
     assert sorted(scored(tmp_path / "out")) == ["a", "b"]
     assert "its bands are u, v, w, neither i, r, g nor z, r, g" in told.output
@@ -115,10 +121,10 @@ def test_score_does_anew_what_changed_in_the_folder(detector, tmp_path):
     images.mkdir()
     for name, pixels in zip("abc", discs(3, 0, 1), strict=True):
         (images / f"{name}.png").write_bytes(png(pixels))
-    score = ("score", detector, images, "--out", out, "--device", "cpu")
+    score = ("score", images, "--model", detector, "--out", out, "--device", "cpu")
     told = typed(*score)
     assert told.exit_code == 0, told.output
-    assert "scored was the central 100 % of each image's width" in told.output
+    assert "Scored was the central 100 % of each image's width" in told.output
     before = scored(out)
     assert list(before) == ["a", "b", "c"]
     (images / "a.png").write_bytes(png(discs(1, 1, 2)[0]))
@@ -136,41 +142,172 @@ def test_crop_shows_the_middle_of_an_image(detector, tmp_path):
     for folder, pixels in (("wide", np.pad(middle, ((16, 16), (16, 16), (0, 0)))), ("one", middle)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.png").write_bytes(png(pixels))
-    score = ("score", detector, "--out", tmp_path / "out", "--device", "cpu")
+    score = ("score", "--model", detector, "--out", tmp_path / "out", "--device", "cpu")
     wide = (*score, tmp_path / "wide")
     typed(*wide)
     whole = scored(tmp_path / "out")["a"]
     told = typed(*wide, "--crop", 0.5)
-    assert "scored was the central 50 % of each image's width" in told.output
-    typed("score", detector, tmp_path / "one", "--out", tmp_path / "other", "--device", "cpu")
+    assert "Scored was the central 50 % of each image's width" in told.output
+    typed(*score[:3], tmp_path / "one", "--out", tmp_path / "other", "--device", "cpu")
     assert scored(tmp_path / "out") == scored(tmp_path / "other")
     assert scored(tmp_path / "out")["a"] != whole
     assert typed(*wide, "--crop", 0).exit_code == 2
     store = tmp_path / "out/cutouts"
-    told = typed("score", detector, store, "--out", tmp_path / "s", "--crop", 0.5)
+    told = typed(*score[:3], store, "--out", tmp_path / "s", "--crop", 0.5)
     assert told.exit_code == 2
     assert "is a cutout store, which says the crop itself; omit --crop" in told.output
 
 
+def with_field(detector, folder, **field):
+    """A copy of the detector whose card says what it learnt from."""
+    model = shutil.copytree(detector, folder)
+    said = {"field": {"crop": {"gz2": 0.7}, "arcsec": 24.5} | field}
+    write_json(model / "detector.json", read_json(model / "detector.json") | said)
+    return model
+
+
+def store_of(images, folder, **columns):
+    rows = [
+        {"object_id": name, "image": image, "crop": 1.0} | columns for name, image in images.items()
+    ]
+    write_shard(rows, folder / "00000.parquet")
+    return folder
+
+
 def test_what_was_scored_is_said_beside_what_was_learnt_from(detector, tmp_path):
-    row = {"object_id": "a", "image": png(discs(1, 0, 1)[0]), "crop": 0.35}
-    write_shard([row], tmp_path / "store/00000.parquet")
-    model = shutil.copytree(detector, tmp_path / "model")
-    score = ("score", model, tmp_path / "store", "--out", tmp_path / "out", "--device", "cpu")
-    assert "the detector's card does not say what it learnt from" in typed(*score).output
-    card = read_json(model / "detector.json")
-    write_json(model / "detector.json", card | {"field": {"crop": {"gz2": 0.7}, "arcsec": 24.5}})
+    store = store_of({"a": png(discs(1, 0, 1)[0])}, tmp_path / "store", crop=0.35)
+    score = ("score", store, "--out", tmp_path / "out", "--device", "cpu", "--model")
+    assert "the detector's card does not say what it learnt from" in typed(*score, detector).output
     assert (
-        "scored was the central 35 % of each image's width; the detector learnt from the central "
+        "Scored was the central 35 % of each image's width; the detector learnt from the central "
         "70 % of gz2, 24.5 arcsec in the median"
-    ) in typed(*score).output
+    ) in typed(*score, with_field(detector, tmp_path / "model")).output
+
+
+def test_images_that_show_more_than_was_learnt_from_are_cropped(detector, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    (images / "=a.png").write_bytes(gaussian_galaxy(10))
+    (images / "<i>b.png").write_bytes(gaussian_galaxy(11))
+    (images / "broken.png").write_bytes(gaussian_galaxy(11)[:300])
+    # σ = 10.5 px, half of the light within 1.1774 σ of 192 px: 0.0644 = 0.36 × 0.18
+    model = with_field(detector, tmp_path / "model", half_light=0.18)
+    score = ("score", images, "--model", model, "--out", out, "--device", "cpu")
+    told = typed(*score)
+    assert told.exit_code == 0, told.output
+    assert (
+        "Scored was the central 35 % of each image's width, in which the galaxies are as large as "
+        "in training (--crop decides otherwise)"
+    ) in told.output
+    assert "WARNING" not in told.output
+    assert set(CutoutStore(out / "cutouts").table()["crop"]) == {0.35}
+    assert "2 scored" in told.output
+    assert "1 could not be read; scores.csv has the reason of each." in told.output
+    table = pd.read_csv(out / "scores.csv")
+    assert list(table["rank"][:2]) == [1, 2]
+    assert set(table["object_id"][:2]) == {"'=a", "<i>b"}  # no formula in a spreadsheet
+    assert table["probability"][0] >= table["probability"][1]
+    assert table.iloc[2]["object_id"] == "broken"
+    assert table.iloc[2]["status"].startswith("unreadable: damaged")
+    first = table["object_id"][0].removeprefix("'")
+    assert scored(out)[first] == pytest.approx(table["score"][0])
+    page = (out / "index.html").read_text()
+    assert "&lt;i&gt;b" in page
+    assert "<i>b" not in page
+    assert page.count('src="data:image/jpeg;base64,') == 2
+    assert page.count("unreadable: damaged") == 1
+    # two cells of 160 px, each with its border, and the caption below
+    assert Image.open(out / "top.png").size == (2 * 164 + 4, 164 + 14 + 4)
+
+
+@pytest.mark.parametrize(("sigma_px", "ratio"), [(10, 0.341), (25, None)])
+def test_images_that_show_more_than_was_learnt_from_are_warned_of(
+    detector, tmp_path, sigma_px, ratio
+):
+    store = store_of({"a": gaussian_galaxy(sigma_px)}, tmp_path / "store")
+    model = with_field(detector, tmp_path / "model", half_light=0.18)
+    told = typed("score", store, "--model", model, "--out", tmp_path / "out", "--device", "cpu")
+    warned = re.search(
+        r"WARNING: galaxies are ([\d.]+) times as large in it as in training, so scores mean "
+        r"little; a crop of ([\d.]+) would",
+        told.output,
+    )
+    assert told.exit_code == 0, told.output
+    if ratio is None:
+        assert "WARNING" not in told.output
+    else:
+        assert [float(n) for n in warned.groups()] == pytest.approx([ratio, ratio], rel=0.12)
+
+
+def test_what_taught_the_detector_is_marked(detector, tmp_path):
+    def galaxy(seed, kind="PNG", **how):
+        rows = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
+        encoded = io.BytesIO()
+        Image.fromarray(rows).resize((96, 96), Image.Resampling.BICUBIC).save(encoded, kind, **how)
+        return encoded.getvalue()
+
+    taught = store_of({"t": galaxy(1), "v": galaxy(2)}, tmp_path / "run", split="train")
+    write_shard(
+        [{"object_id": "s", "image": galaxy(3), "crop": 1.0, "split": "search"}],
+        taught / "00001.parquet",
+    )
+    model = shutil.copytree(detector, tmp_path / "model")
+    listed = pd.read_parquet(write_list(CutoutStore(taught), model))
+    assert list(listed["object_id"]) == ["t", "v"]
+    images = {"copy": galaxy(1, "JPEG", quality=80), "same": galaxy(2), "s": galaxy(3),
+              "broken": b"no image"}  # fmt: skip
+    store = store_of(images, tmp_path / "store")
+    score = ("score", store, "--out", tmp_path / "out", "--device", "cpu", "--model")
+    of_a_run = shutil.copytree(detector, tmp_path / "of a run")  # whose list is of ids alone
+    pd.DataFrame({"object_id": ["t"], "survey": ["a"], "label": [0]}).to_parquet(
+        of_a_run / "trained_on.parquet"
+    )
+    for unlisted in (detector, of_a_run):
+        assert "is not known: it came without a list" in typed(*score, unlisted).output
+    assert pd.read_csv(tmp_path / "out/scores.csv")["in_training"].isna().all()
+    told = typed(*score, model)
+    assert "2 show a galaxy that taught the detector; they are marked" in told.output
+    table = pd.read_csv(tmp_path / "out/scores.csv", index_col="object_id")
+    assert table["in_training"].to_dict() == {"copy": True, "same": True, "s": False,
+                                              "broken": False}  # fmt: skip
+    assert table["rank"].dropna().to_dict() == {"s": 1}
+    assert told.output.count("(in training)") == 2
+
+
+def test_the_shipped_detector_scores_a_folder_and_says_how_good_it_is(tmp_path):
+    store = store_of({"a": gaussian_galaxy(20), "b": gaussian_galaxy(24)}, tmp_path / "store")
+    told = typed("score", store, "--out", tmp_path / "out", "--device", "cpu")
+    assert told.exit_code == 0, told.output
+    assert re.search(
+        r"assume that [\d.]+ % of what is scored is dusty early-type galaxies", told.output
+    )
+    assert "This detector was judged: " in told.output
+    assert "None is known to have taught the detector." in told.output
+
+
+def test_scores_do_not_go_into_the_folder_that_is_scored(detector, tmp_path):
+    store = store_of({"a": png(discs(1, 0, 1)[0])}, tmp_path / "store")
+    for out in (store, store / "scored"):
+        told = typed("score", store, "--model", detector, "--out", out)
+        assert told.exit_code == 2
+        assert f"--out {out} lies inside {store}" in told.output
+    assert [path.name for path in store.iterdir()] == ["00000.parquet"]
+
+
+def test_the_detector_is_no_longer_named_first(detector, tmp_path):
+    for two in ((detector, tmp_path), (tmp_path, detector)):
+        told = typed("score", *two, "--out", tmp_path / "out")
+        assert told.exit_code == 2
+        said = " ".join(told.output.split())
+        assert f"discovery score {tmp_path} --model {detector} --out DIR" in said
 
 
 def test_scores_of_a_shard_that_is_gone_go_too(detector, tmp_path):
     for shard, name in enumerate("ab"):
         row = {"object_id": name, "image": png(discs(1, 0, shard)[0]), "crop": 1.0}
         write_shard([row], tmp_path / f"store/0000{shard}.parquet")
-    score = ("score", detector, tmp_path / "store", "--out", tmp_path / "out", "--device", "cpu")
+    score = ("score", tmp_path / "store", "--model", detector)
+    score += ("--out", tmp_path / "out", "--device", "cpu")
     assert "2 scored" in typed(*score).output
     (tmp_path / "store/00001.parquet").unlink()
     assert "1 scored" in typed(*score).output
@@ -191,10 +328,9 @@ def test_a_run_file_takes_the_runs_step(tmp_path, verb, needs):
     [
         (("synthesize", RUN_FILE, "--prompt", "mock"), "--prompt does not go with"),
         (("score", RUN_FILE, "--out", "there"), "--out does not go with"),
-        (("score", RUN_FILE, "images"), "path does not go with"),
-        (("score", "model", "images", "--out", "there", "--yes"), "--yes does not go with"),
-        (("score", "model", "images"), "Missing --out"),
-        (("score", "model", "--out", "there"), "Missing PATH"),
+        (("score", RUN_FILE, "--model", "model"), "--model does not go with"),
+        (("score", "images", "--out", "there", "--yes"), "--yes does not go with"),
+        (("score", "images"), "Missing --out"),
         (("synthesize", "shipped", "--out", "there"), "Missing --prompt"),
     ],
 )

@@ -55,6 +55,16 @@ def test_the_run_file_of_the_readme_is_the_template_with_other_columns(tmp_path)
     ]
 
 
+def test_the_story_quotes_the_run_file_of_the_demo():
+    story = (ROOT / "docs/story.md").read_text()
+    said = tomllib.loads(re.search(r"```toml\n(.*?)```", story, re.S).group(1))
+    run = tomllib.loads((ROOT / "runs/demo.toml").read_text())
+    (survey,), (prompt,) = said["survey"], said["synthesis"]["prompts"]
+    assert survey.items() <= run["survey"][0].items()
+    assert said["detector"].items() <= run["detector"].items()
+    assert any(prompt.items() <= one.items() for one in run["synthesis"]["prompts"])
+
+
 def test_the_guide_names_every_section_of_a_run_file():
     sections = set(re.findall(r"`\[+([a-z]+)\]+", RUNNING))
     assert sections == set(RunConfig.model_fields) - {"name", "seed"}

@@ -333,6 +333,17 @@ def test_a_verb_alone_needs_what_comes_before_it(tmp_path):
     assert "discovery run" in refused.stderr
 
 
+def test_the_code_of_the_story_runs(finished, capsys):
+    """On this run instead of the demo's; each prints something."""
+    story = (Path(__file__).parents[2] / "docs/story.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", story, re.S)
+    assert len(blocks) == 4
+    for block in blocks:
+        here = block.replace("runs/demo/", f"{finished[0]}/").replace("demo-draft", "tiny-draft")
+        exec(here, {})
+        assert capsys.readouterr().out.strip(), block
+
+
 def test_a_finished_detector_scores_a_folder(finished, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
@@ -341,7 +352,9 @@ def test_a_finished_detector_scores_a_folder(finished, tmp_path):
         (images / f"{row['object_id']}.jpg").write_bytes(row["image"])
     (images / "broken.jpg").write_bytes(shard[0]["image"][:400])
     told = subprocess.run(
-        command("score", finished[0] / "detector/mixed", images, "--out", tmp_path / "out"),
+        command(
+            "score", images, "--out", tmp_path / "out", "--model", finished[0] / "detector/mixed"
+        ),
         capture_output=True, text=True,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
