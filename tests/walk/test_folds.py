@@ -242,8 +242,9 @@ def test_a_training_that_was_cut_short_goes_on_with_the_next_fold(searched, tmp_
 def test_a_folder_of_folds_is_no_detector_and_each_of_them_is(searched, tmp_path):
     whole = searched.detector("mixed")
     with pytest.raises(BadInput) as refused:
-        score_alone(whole, searched.cutouts, tmp_path / "out", "cpu")
+        score_alone(searched.cutouts, tmp_path / "out", "cpu", whole)
     told = str(refused.value)
     assert "a detector for each fold of its training galaxies: fold-0, fold-1, fold-2." in told
     assert f"Give one of them, as {whole / 'fold-0'}" in told
-    assert "128 scored" in score_alone(whole / "fold-0", searched.cutouts, tmp_path / "out", "cpu")
+    told = score_alone(searched.cutouts, tmp_path / "out", "cpu", whole / "fold-0")
+    assert "128 scored" in told

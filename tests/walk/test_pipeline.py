@@ -339,4 +339,5 @@ def test_the_commit_is_that_of_the_packages_own_repository(tmp_path, monkeypatch
 
 
 def test_a_run_that_ends_with_the_generator_says_where_it_is(run):
-    assert closing_words(with_config(run, synthesis=None)) == f"generator  {run.folder}/generator"
+    alone = with_config(run, synthesis=None, catalogue=None)
+    assert closing_words(alone) == f"generator  {run.folder}/generator"
