@@ -50,10 +50,16 @@ def _copy_weights(source: Path, out: Path) -> None:
 
 def _said(run: Run) -> dict:
     quarry = run.config.catalogue.quarry
+    judged = words.verdict(judge_search(run, MIXED), quarry)
+    if run.folds > 1:
+        twins = (
+            f"Of all {run.folds} detectors of a cross-fitted search, of which this is the first:"
+        )
+        judged = [f"{twins} {judged[0]}", *judged[1:]]
     return {
         "field": field_of_view([run.store()]),
         "quarry": quarry,
-        "judged": words.verdict(judge_search(run, MIXED), quarry),
+        "judged": judged,
     }
 
 

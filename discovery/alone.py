@@ -26,6 +26,7 @@ from discovery.surveys import FolderSurvey
 from discovery.surveys.ingest import ingest, read_failures
 
 SHEET_IMAGES = 64
+OWN = ("cutouts", "scores")  # folders of a scoring
 
 
 def synthesize_alone(
@@ -107,7 +108,7 @@ def score_alone(
     _refuse_inside(out, path)
     store, lost = _open_or_ingest(path, out, crop, _learnt(detector))
     files = score_store(detector, store, out / "scores", "scored")
-    for old in set((out / "scores").glob("*.parquet")) - set(files):
+    for old in set((out / "scores").glob("scored-*.parquet")) - set(files):
         old.unlink()  # of a shard that is no longer there
     taught = _taught(folder, store, out)
     table = scored.scored_table(files, store, lost, taught, detector.card["threshold"])
@@ -120,6 +121,12 @@ def _refuse_inside(out: Path, path: Path) -> None:
     if path.resolve() in (out.resolve(), *out.resolve().parents):
         raise BadInput(
             f"--out {out} lies inside {path}, which is to be scored; give another --out."
+        )
+    # What is made there may be removed again.
+    own = {(out / name).resolve() for name in OWN}
+    if own & {path.resolve(), *path.resolve().parents}:
+        raise BadInput(
+            f"{path} lies where --out {out} would keep what it makes; give another --out."
         )
 
 
@@ -150,11 +157,13 @@ def _field(store: CutoutStore, detector: Detector, chosen: bool) -> str:
 
 
 def _claim(out: Path, path: Path, data: dict) -> None:
-    """Write down whose scores `out` holds; refuse it for another source.
+    """Write down whose scores `out` holds; refuse it for another source, or of another maker.
 
     Where `data`, what was made of the source, is no longer the same, its cutouts are removed.
     """
     source, written = {"source": str(path.resolve())} | data, out / "source.json"
+    if not written.exists() and any((out / name).exists() for name in OWN):
+        raise BadInput(f"{out} holds what `discovery score` did not write; give another --out.")
     held = read_json(written) if written.exists() else source
     if held["source"] != source["source"]:
         raise BadInput(f"{out} holds the scores of {held['source']}; give another --out.")

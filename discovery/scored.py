@@ -113,9 +113,10 @@ def sentences(scored: Scored) -> list[str]:
     """What came out and how to take it, most important first."""
     table, card = scored.table, scored.card
     readable, quarry = table[table["status"] == "ok"], card.get("quarry", "the quarry")
+    found = int(_unseen(readable)["candidate"].sum())
     said = [
-        f"{len(readable):,} scored; {readable['candidate'].sum():,} reach the threshold that was "
-        f"frozen in training (probability ≥ {words.probability(card['threshold'])})."
+        f"{len(readable):,} scored; {found:,} reach the threshold that was frozen in training "
+        f"(probability ≥ {words.probability(card['threshold'])})."
     ]
     if unread := len(table) - len(readable):
         said.append(f"{unread:,} could not be read; scores.csv has the reason of each.")
@@ -132,7 +133,7 @@ def sentences(scored: Scored) -> list[str]:
 
 def _taught(table: pd.DataFrame) -> str:
     if table["in_training"].isna().all():
-        return "Which of them taught the detector is not known: it came without a list."
+        return "Which of them taught the detector is not known: it came without a list of images."
     seen = int(table["in_training"].sum())
     if not seen:
         return "None is known to have taught the detector."
@@ -142,7 +143,12 @@ def _taught(table: pd.DataFrame) -> str:
 def _judged(card: dict) -> list[str]:
     if "judged" not in card:
         return ["How good the detector is stands in the report of the run that trained it."]
-    return ["This detector was judged: " + " ".join(card["judged"])]
+    return ["How it was judged: " + " ".join(card["judged"])]
+
+
+def _unseen(readable: pd.DataFrame) -> pd.DataFrame:
+    """Those that did not teach the detector, as far as is known."""
+    return readable[readable["rank"].notna()]
 
 
 def field_in_words(
@@ -233,13 +239,14 @@ def _write_page(scored: Scored, first: pd.DataFrame, images: np.ndarray, out: Pa
 
 
 def _tiles(readable: pd.DataFrame, card: dict) -> list[tuple[str, str, str]]:
-    best = readable["probability"].max()
+    unseen = _unseen(readable)
+    best = unseen["probability"].max()
     return [
         ("Images scored", f"{len(readable):,}", "each with its probability in scores.csv"),
-        ("Candidates", f"{readable['candidate'].sum():,}",
-         f"probability ≥ {words.probability(card['threshold'])}"),
-        ("Promised", f"{readable['probability'].sum():,.1f}",
-         "sum of the probabilities: true ones among all"),
+        ("Candidates", f"{unseen['candidate'].sum():,}",
+         f"probability ≥ {words.probability(card['threshold'])}; none that taught the detector"),
+        ("Promised", f"{unseen['probability'].sum():,.1f}",
+         "true ones: the sum of the probabilities"),
         ("Highest", "–" if pd.isna(best) else words.probability(best), "probability"),
     ]  # fmt: skip
 

@@ -239,6 +239,21 @@ def test_images_that_show_more_than_was_learnt_from_are_warned_of(
         assert [float(n) for n in warned.groups()] == pytest.approx([ratio, ratio], rel=0.12)
 
 
+def test_a_scoring_never_touches_what_it_did_not_write(detector, tmp_path):
+    images = store_of({"a": gaussian_galaxy(20)}, tmp_path / "data/cutouts")
+    score = ("score", images, "--device", "cpu", "--model", detector, "--out")
+    refused = typed(*score, tmp_path / "data")
+    assert refused.exit_code == 2
+    assert "keep what it makes; give another --out" in refused.output
+    (tmp_path / "other/scores").mkdir(parents=True)
+    (tmp_path / "other/scores/mine.parquet").write_text("mine")
+    refused = typed(*score, tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "holds what `discovery score` did not write" in refused.output
+    assert (tmp_path / "other/scores/mine.parquet").read_text() == "mine"
+    assert list(images.glob("*.parquet"))
+
+
 def test_what_taught_the_detector_is_marked(detector, tmp_path):
     def galaxy(seed, kind="PNG", **how):
         rows = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
@@ -263,7 +278,7 @@ def test_what_taught_the_detector_is_marked(detector, tmp_path):
         of_a_run / "trained_on.parquet"
     )
     for unlisted in (detector, of_a_run):
-        assert "is not known: it came without a list" in typed(*score, unlisted).output
+        assert "is not known: it came without a list of images" in typed(*score, unlisted).output
     assert pd.read_csv(tmp_path / "out/scores.csv")["in_training"].isna().all()
     told = typed(*score, model)
     assert "2 show a galaxy that taught the detector; they are marked" in told.output
@@ -281,7 +296,7 @@ def test_the_shipped_detector_scores_a_folder_and_says_how_good_it_is(tmp_path):
     assert re.search(
         r"assume that [\d.]+ % of what is scored is dusty early-type galaxies", told.output
     )
-    assert "This detector was judged: " in told.output
+    assert "How it was judged: " in told.output
     assert "None is known to have taught the detector." in told.output
 
 

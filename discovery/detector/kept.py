@@ -5,6 +5,7 @@ by one process, so a painting that was killed goes on with the next part.
 """
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -53,11 +54,19 @@ def painted_once(
         folder / f"{start // PER_PART:05d}.npz": range(start, min(start + PER_PART, count))
         for start in range(0, count, PER_PART)
     }
-    todo = {path: numbers for path, numbers in parts.items() if not path.exists()}
+    todo = {path: numbers for path, numbers in parts.items() if not _is_whole(path)}
     if todo:
         _paint(todo, folder, pixels, painter(), label)
     read = [_read(path) for path in parts]
     return {kind: np.concatenate([part[kind] for part in read]) for kind in read[0]}
+
+
+def _is_whole(path: Path) -> bool:
+    # A loss of power may leave a file that is named and not filled.
+    try:
+        return path.exists() and bool(_read(path))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return False
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

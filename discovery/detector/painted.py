@@ -100,7 +100,12 @@ def _lanes_by(config):
 
 
 def _digest(real, config, settings):
-    decides = {"real": real.digest(), "size": config.size, "seed": config.seed}
+    decides = {
+        "real": real.digest(),
+        "tags": list(real.tags),
+        "size": config.size,
+        "seed": config.seed,
+    }
     return digest(decides | {"settings": settings, "version": discovery.__version__})[:16]
 
 

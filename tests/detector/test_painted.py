@@ -147,6 +147,14 @@ def test_what_is_painted_is_kept_for_the_next_training(painted, tmp_path, monkey
         assert one.source.tolist() == other.source.tolist()
 
 
+def test_a_kept_file_that_is_not_whole_is_painted_again(painted, tmp_path):
+    painted_examples(galaxies(), config(), tmp_path)
+    file = next(tmp_path.glob("lanes-*/00000.npz"))
+    file.write_bytes(file.read_bytes()[:100])
+    again = painted_examples(galaxies(), config(), tmp_path)
+    np.testing.assert_array_equal(painted[0].pixels, again[0].pixels)
+
+
 @pytest.mark.parametrize(
     "other",
     [{"painted": {"contrast": 4.5}}, {"seed": 2}, {"artefacts": {"count": 3}}, {"size": 63}],
@@ -167,6 +175,9 @@ def test_other_hosts_and_another_version_are_other_lanes(monkeypatch):
         return painting._digest(real, asked, painting._lanes_by(asked))
 
     first = name(galaxies(3))
+    renamed = galaxies(3)
+    renamed.tags.columns = ["spiral galaxy"]
+    assert name(renamed) != first
     assert name(galaxies(3)) == first != name(galaxies(4))
     monkeypatch.setattr(discovery, "__version__", "99.0")
     assert name(galaxies(3)) != first
