@@ -166,10 +166,13 @@ def _keep(labels, max_negatives, rng):
 HELD_OUT_EVERY = 8
 
 
-def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, Examples]:
+def synthetic_examples(
+    store: CutoutStore | None, size: int, positives: bool = True
+) -> tuple[Examples, Examples]:
     """Synthetic rows to train on, and every eighth positive held out to calibrate on.
 
-    The store's int8 column `label` says which rows were asked to show the quarry.
+    The store's int8 column `label` says which rows were asked to show the quarry; with `positives`
+    false those are left out, for what is not believed enough to teach may not calibrate either.
 
     Raises:
         BadInput: the store has no column `label`.
@@ -183,6 +186,7 @@ def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, 
             "quarry and 0 elsewhere."
         )
     rows = store.table(["object_id", "label"])
+    rows = rows if positives else rows[rows.label != 1]
     labels = rows.label.to_numpy(np.int8)
     pixels = load_pixels(store, rows.object_id.tolist(), size)
     held_out = np.zeros(len(rows), bool)

@@ -75,7 +75,7 @@ def run(
     )
     train, validation = real, checked
     for taught, held_out in (
-        synthetic_examples(synthetic, config.size),
+        synthetic_examples(synthetic, config.size, positives=config.synthetic_share > 0),
         painted_examples(real, config, painted),
     ):
         train, validation = join(train, taught), join(validation, held_out)
