@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import discovery
+from discovery.detector import vetted
 from discovery.detector.network import build_network
 from discovery.devices import pick_device
 from discovery.errors import BadInput
@@ -32,6 +33,7 @@ CALLED = {
     "data": "the files of a survey",
     "start": "the generator to start from",
     "version": "the version of discovery",
+    "vetted": "what people have said of galaxies",
 }
 
 
@@ -121,7 +123,7 @@ def _search(variant: str) -> list[Step]:
         Step(
             f"train {variant}",
             lambda run: train_step(run, variant),
-            lambda run: _settings(run, "detector"),
+            lambda run: _settings(run, "detector") | _looked_at(run),
             examples,
             lambda run: [run.detector(variant)],
         ),
@@ -135,9 +137,17 @@ def _search(variant: str) -> list[Step]:
     ]
 
 
+def _looked_at(run: Run) -> dict:
+    said = vetted.fingerprint(run.config.detector.vetted)
+    return {} if said is None else {"vetted": said}
+
+
 def _settings(run: Run, *sections: str) -> dict:
     # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
-    places = {"survey": {"__all__": {"path": True, "published": {"table": True}}}}
+    places = {
+        "survey": {"__all__": {"path": True, "published": {"table": True}}},
+        "detector": {"vetted": {"table": True}},
+    }
     # `discovery evidence` is no step: what it is asked decides nothing that the walk makes.
     asked = {"sky", "ablation", "injection", "vetted", "classification", "quoted_prevalence",
              "replicates"}  # fmt: skip
@@ -190,6 +200,7 @@ def validate(run: Run) -> None:
     require_start(run.config.generator)
     detector = run.config.detector
     if run.config.searches:
+        vetted.read_verdicts(detector.vetted)
         build_network(detector.network, detector.stem, detector.pretrained)
 
 

@@ -18,6 +18,7 @@ from discovery.detector.config import (
     DetectorConfig,
     HardNegativesConfig,
     PaintedConfig,
+    VettedLabelsConfig,
 )
 from discovery.evidence.config import (
     AblationConfig,
@@ -58,6 +59,7 @@ SECTIONS = {
     "[detector]": DetectorConfig,
     "[detector.augment]": AugmentConfig,
     "[detector.painted]": PaintedConfig,
+    "[detector.vetted]": VettedLabelsConfig,
     "[detector.artefacts]": ArtefactConfig,
     "[detector.hard_negatives]": HardNegativesConfig,
     "[cluster]": ClusterConfig,

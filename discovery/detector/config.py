@@ -1,5 +1,6 @@
 """What a detector is made of and how it is trained."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -103,6 +104,28 @@ class ArtefactConfig(BaseModel):
     @classmethod
     def _kinds_exist(cls, kinds):
         return _said(artefacts.check_kinds, kinds)
+
+
+class VettedLabelsConfig(BaseModel):
+    """Galaxies that people have looked at in an earlier search."""
+
+    model_config = _SETTINGS
+
+    table: Path | None = Field(
+        None, description="CSV: object_id, grade, of a second pass grade_2, and survey where two "
+        "surveys share ids; none: nobody has looked",
+    )  # fmt: skip
+    true_grades: tuple[str, ...] = Field(
+        ("A", "B"), min_length=1, description="grades of the quarry; what every pass graded so is "
+        "a positive, what none did a negative beyond doubt, and the rest teaches nothing",
+    )  # fmt: skip
+    share: float = Field(
+        0.3, ge=0, le=1, description="share of these positives among those of a batch, always"
+    )
+    negative_share: float = Field(
+        0.1, ge=0, le=1, description="share of these negatives among those of a batch, always: "
+        "they were high in an earlier ranking and are none",
+    )  # fmt: skip
 
 
 class HardNegativesConfig(BaseModel):
@@ -215,6 +238,11 @@ class DetectorConfig(BaseModel):
     augment: AugmentConfig = Field(AugmentConfig(), description="variation of training images")
     painted: PaintedConfig = Field(PaintedConfig(), description="dust lanes on real galaxies")
     artefacts: ArtefactConfig = Field(ArtefactConfig(), description="negatives spoilt on purpose")
+    vetted: VettedLabelsConfig = Field(
+        VettedLabelsConfig(),
+        description="galaxies that people have looked at",
+        exclude_if=lambda vetted: vetted.table is None,  # digests of before there were any stay
+    )
     hard_negatives: HardNegativesConfig = Field(
         HardNegativesConfig(), description="rounds in which the most quarry-like are found"
     )
@@ -251,12 +279,14 @@ class DetectorConfig(BaseModel):
     def _shares_leave_room_for_real_ones(self):
         painted = self.painted if self.painted.count else PaintedConfig(share=0, control_share=0)
         artefact_share = self.artefacts.share if self.artefacts.count else 0.0
-        positives = self.synthetic_share + painted.share
-        negatives = self.synthetic_negative_share + painted.control_share + artefact_share
+        seen = self.vetted if self.vetted.table else VettedLabelsConfig(share=0, negative_share=0)
+        positives = self.synthetic_share + painted.share + seen.share
+        negatives = self.synthetic_negative_share + painted.control_share
+        negatives += artefact_share + seen.negative_share
         if positives > 1 or negatives >= 1:
             raise ValueError(
-                "the shares of made images are too large: synthetic_share + painted.share is "
+                "the shares are too large: synthetic_share + painted.share + vetted.share is "
                 f"{positives:g} and may be 1; synthetic_negative_share + painted.control_share + "
-                f"artefacts.share is {negatives:g} and has to be below 1"
+                f"artefacts.share + vetted.negative_share is {negatives:g} and has to be below 1"
             )
         return self

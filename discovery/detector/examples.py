@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
+from discovery.detector.vetted import verdicts_on
 from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 
-REAL, DREAMT, PAINTED, ARTEFACT = SOURCES = ("real", "dreamt", "painted", "artefact")
+REAL, DREAMT, PAINTED, ARTEFACT, VETTED = SOURCES = (
+    "real", "dreamt", "painted", "artefact", "vetted",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class Examples:
 
     `source` is REAL for a cutout as delivered, DREAMT for one that a generator drew, PAINTED for a
     real galaxy through the brush that paints lanes (label 0: without a lane), ARTEFACT for a real
-    galaxy that was spoilt on purpose.
+    galaxy that was spoilt on purpose, VETTED for a cutout as delivered of which people who looked
+    at it have said what it is.
     `tags` float32 (N, T) has a column per tag: 1 where the caption holds it, 0 where it does not,
     NaN where there is no caption or its survey never says the tag. `sampled` bool (N,) is true for
     what is part of a sample of the sky.
@@ -38,7 +42,7 @@ class Examples:
 
     @property
     def real(self) -> np.ndarray:
-        """Which ones are cutouts as delivered, bool (N,)."""
+        """Which ones are cutouts as delivered that nobody has looked at, bool (N,)."""
         return self.source == REAL
 
     def where(self, label: int, source: str) -> np.ndarray:
@@ -91,7 +95,7 @@ def examples_of(stores: list[CutoutStore], parts: list[pd.DataFrame], size: int)
     rows = pd.concat(parts, ignore_index=True)
     tags = tag_targets(rows["caption"], rows["survey"])
     labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
-    return Examples(np.concatenate(pixels), labels, np.full(len(rows), REAL), tags, sampled)
+    return Examples(np.concatenate(pixels), labels, rows["source"].to_numpy(str), tags, sampled)
 
 
 def real_rows(
@@ -102,11 +106,14 @@ def real_rows(
     seed: int,
     not_negative: str = "",
     left_out: Collection[str] = (),
+    verdicts: pd.DataFrame | None = None,
 ) -> list[pd.DataFrame]:
-    """The usable rows of each store: object_id, caption, survey, sampled, label (1 or 0).
+    """The usable rows of each store: object_id, caption, survey, sampled, label (1 or 0), source.
 
-    A row that is on no list is left out where its caption holds all the tags of `not_negative`,
-    and where it is no part of a sample of the sky; every row whose object_id is among `left_out`.
+    A row that is on no list is labelled by the `verdicts` of people (as of `read_verdicts`), and
+    left out where they differ. Of the others one is left out where its caption holds all the tags
+    of `not_negative`, and where it is no part of a sample of the sky. So is every row whose
+    object_id is among `left_out`.
 
     Raises:
         BadInput: no caption has one of the tags.
@@ -118,11 +125,23 @@ def real_rows(
         rows["sampled"] = rows["sampled"].ne(False)
         require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
         voted = holds(rows["caption"], not_negative)
-        rows = rows[(rows["label"] == 1) | (rows["sampled"] & ~voted)]
+        looked_at = _judge(rows, verdicts)
+        rows["source"] = np.where(looked_at, VETTED, REAL)
+        rows = rows[(rows["label"] == 1) | looked_at | (rows["sampled"] & ~voted)]
         rows = rows[~rows["object_id"].isin(left_out)]
         limit = max_negatives // len(stores)
         parts.append(rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))])
     return parts
+
+
+def _judge(rows, verdicts):
+    """Set the labels that people have given; which rows have one, bool (N,)."""
+    if verdicts is None:
+        return np.zeros(len(rows), bool)
+    verdict = verdicts_on(rows, verdicts)
+    looked_at = verdict.notna() & (rows["label"] == 0)  # what is listed is listed
+    rows.loc[looked_at, "label"] = verdict[looked_at].astype(np.int8)
+    return looked_at.to_numpy()
 
 
 def holds(captions: pd.Series, tags: str) -> np.ndarray:

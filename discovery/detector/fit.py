@@ -16,7 +16,7 @@ from torch import nn
 
 from discovery.detector.augment import augment
 from discovery.detector.config import DetectorConfig
-from discovery.detector.examples import ARTEFACT, DREAMT, PAINTED, REAL, Examples
+from discovery.detector.examples import ARTEFACT, DREAMT, PAINTED, REAL, VETTED, Examples
 from discovery.detector.hard import hardest, how_many, rounds_at
 from discovery.detector.losses import Loss, loss_of, trusted
 from discovery.detector.network import build_network, logits_and_embeddings, to_input
@@ -103,18 +103,23 @@ def batch_plan(
 ) -> list[tuple[np.ndarray, int, int]]:
     """What a batch is made of: (rows to draw from, how many, label).
 
-    The shares of dreamt and painted ones fall linearly, as long as there is a real positive; that
-    of artefacts stays. Where one kind is missing, the others take its place. `hard` are rows of
-    real negatives to draw more often.
+    The shares of dreamt and painted ones fall linearly, as long as there is a listed positive;
+    those of artefacts and of what people have looked at stay. Where one kind is missing, the others
+    take its place. `hard` are rows of real negatives to draw more often.
     """
     positives = max(1, round(config.batch * config.positive_fraction))
     left = _left_of_made(train, config, step)
-    shares = {DREAMT: config.synthetic_share * left, PAINTED: config.painted.share * left}
+    shares = {
+        DREAMT: config.synthetic_share * left,
+        PAINTED: config.painted.share * left,
+        VETTED: config.vetted.share,
+    }
     plan = _split(train, 1, positives, shares)
     shares = {
         DREAMT: config.synthetic_negative_share * left,
         PAINTED: config.painted.control_share * left,
         ARTEFACT: config.artefacts.share,
+        VETTED: config.vetted.negative_share,
     }
     (negatives, count, _), *others = _split(train, 0, config.batch - positives, shares)
     of_hard = round(count * config.hard_negatives.share) if len(hard) else 0

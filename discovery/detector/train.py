@@ -18,6 +18,7 @@ from discovery.detector.examples import (
     DREAMT,
     PAINTED,
     REAL,
+    VETTED,
     Examples,
     examples_of,
     join,
@@ -36,6 +37,7 @@ from discovery.detector.reliability import (
     reliability,
 )
 from discovery.detector.resume import State
+from discovery.detector.vetted import read_verdicts
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, sha256_file
@@ -61,14 +63,16 @@ def run(
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
-    the config's `not_negative`. With `synthetic` None the detector
-    sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose object_id
-    is among `left_out` are neither shown nor painted on. What is painted is kept in `painted`, for
-    other trainings with the same. The card's `field` says what the training cutouts show,
-    trained_on.parquet in `out` which real ones they are (object_id, survey, label).
+    the config's `not_negative`. What people have looked at (`vetted`) teaches what they said, and
+    is like any other in validation, for no chance drew it from the sky. With `synthetic` None the
+    detector sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose
+    object_id is among `left_out` are neither shown nor painted on. What is painted is kept in
+    `painted`, for other trainings with the same. The card's `field` says what the training cutouts
+    show, trained_on.parquet in `out` which real ones they are (object_id, survey, label, and
+    source: real or vetted).
     """
     rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
-                     config.not_negative, left_out)  # fmt: skip
+                     config.not_negative, left_out, read_verdicts(config.vetted))  # fmt: skip
     real = examples_of(stores, rows, config.size)
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
@@ -80,7 +84,7 @@ def run(
     ):
         train, validation = join(train, taught), join(validation, held_out)
     train = join(train, artefact_examples(real, config, painted))
-    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label"]]
+    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label", "source"]]
     write_table(pa.Table.from_pandas(listed), Path(out) / TRAINED_ON)
     return train_detector(train, validation, config, out, device, field_of_view(stores))
 
@@ -105,8 +109,9 @@ def train_detector(
     _check(train)
     where = pick_device(device)
     mean, std = pixel_statistics(train.pixels[train.real])
+    settings = config.model_dump(mode="json", exclude={"vetted": {"table"}})
     trained_on = digest(
-        {"train": train.digest(), "validation": validation.digest(), "config": config.model_dump()}
+        {"train": train.digest(), "validation": validation.digest(), "config": settings}
         | _start_weights(config)
     )
     states = [
@@ -139,8 +144,9 @@ def _check(train):
         raise BadInput(
             "there is no positive to train on: no listed object with in_training among the "
             "training cutouts, and no synthetic cutout with label 1. Give some in the survey's "
-            "list of known objects, make some with 'discovery synthesize', or have some painted: "
-            "count under [detector.painted]."
+            "list of known objects, make some with 'discovery synthesize', have some painted: "
+            "count under [detector.painted], or name those that people have found: table under "
+            "[detector.vetted]."
         )
     if not len(train.where(0, REAL)):
         raise BadInput(
@@ -150,9 +156,10 @@ def _check(train):
 
 
 def _counts(train):
+    kinds = {"real": REAL, "vetted": VETTED, "synthetic": DREAMT, "painted": PAINTED}
     of_each = {
         f"{name}_{what}": len(train.where(label, source))
-        for name, source in (("real", REAL), ("synthetic", DREAMT), ("painted", PAINTED))
+        for name, source in kinds.items()
         for what, label in (("positives", 1), ("negatives", 0))
     }
     return of_each | {"artefact_negatives": len(train.where(0, ARTEFACT))}

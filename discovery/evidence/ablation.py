@@ -17,6 +17,7 @@ import discovery
 from discovery.candidates import read_known
 from discovery.detector import train as training
 from discovery.detector.checkpoint import CARD, load_detector
+from discovery.detector.vetted import fingerprint
 from discovery.evidence import evidence_figures as figures
 from discovery.evidence import ranking
 from discovery.evidence.bootstrap import Draws, difference, draw, estimate, ratio
@@ -59,13 +60,16 @@ def trainings(run: Run) -> list[list[Training]]:
 
 def _training(run: Run, arm: Arm, seed: int) -> Training:
     done = Manifest(run.folder).steps
+    config = arm.config(run.config.detector, seed)
     decides = {
-        "config": arm.config(run.config.detector, seed).model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"vetted": {"table"}}),
         "cutouts": done["ingest"]["digest"],
         "synthetic": done["synthesize"]["digest"] if arm.synthetic else None,
         "positives": arm.positives,
         "version": discovery.__version__,
     }
+    if looked_at := fingerprint(config.vetted):
+        decides["vetted"] = looked_at
     return Training(arm, seed, run.folder / "evidence" / "detectors" / digest(decides)[:12])
 
 

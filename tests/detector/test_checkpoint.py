@@ -29,6 +29,7 @@ def test_card_carries_the_contract(trained):
         "real_positives": 4, "real_negatives": 200,
         "synthetic_positives": 40, "synthetic_negatives": 40,
         "painted_positives": 0, "painted_negatives": 0, "artefact_negatives": 0,
+        "vetted_positives": 0, "vetted_negatives": 0,
     }  # fmt: skip
 
 

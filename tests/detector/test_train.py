@@ -215,6 +215,7 @@ def test_verb_assembles_from_stores(tmp_path):
         "real_positives": 5, "real_negatives": 50,
         "synthetic_positives": 14, "synthetic_negatives": 16,
         "painted_positives": 0, "painted_negatives": 0, "artefact_negatives": 0,
+        "vetted_positives": 0, "vetted_negatives": 0,
     }  # fmt: skip
     assert (card["validation"]["positives"], card["validation"]["synthetic_positives"]) == (5, 2)
     assert {"crop": {}, "arcsec": None}.items() <= card["field"].items()
@@ -263,7 +264,7 @@ def test_painted_positives_teach_where_nothing_else_does_and_count_as_no_real_on
     assert card["trained"] == {
         "real_positives": 0, "real_negatives": 24, "synthetic_positives": 0,
         "synthetic_negatives": 0, "painted_positives": 16, "painted_negatives": 16,
-        "artefact_negatives": 5,
+        "artefact_negatives": 5, "vetted_positives": 0, "vetted_negatives": 0,
     }  # fmt: skip
     told = card["validation"]
     assert (told["cutouts"], told["positives"], told["painted_positives"]) == (24, 0, 2)

@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from discovery.cutouts import CutoutStore, write_shard
+from discovery.detector.checkpoint import load_detector
+from discovery.detector.config import DetectorConfig, VettedLabelsConfig
+from discovery.detector.examples import PAINTED, REAL, VETTED, join
+from discovery.detector.fit import batch_plan, draw_batch
+from discovery.detector.train import run
+from discovery.detector.vetted import IN_DOUBT, IS, IS_NOT, read_verdicts, verdicts_on
+from discovery.errors import BadInput
+from tests.detector.toy import CONFIG, discs, examples, png
+
+
+def table(folder, text):
+    path = folder / "vetted.csv"
+    path.write_text(text)
+    return VettedLabelsConfig(table=path)
+
+
+def test_passes_that_agree_are_believed(tmp_path):
+    said = table(tmp_path, "object_id,grade,grade_2\n1,A,B\n2,B,C\n3,D,X\n4,C,A\n5,B,\n6,D,\n")
+    verdicts = read_verdicts(said).set_index("object_id")["verdict"]
+    assert verdicts.to_dict() == {
+        "1": IS, "2": IN_DOUBT, "3": IS_NOT, "4": IN_DOUBT, "5": IS, "6": IS_NOT,
+    }  # fmt: skip
+
+
+def test_the_same_id_in_two_surveys_is_two_galaxies(tmp_path):
+    said = read_verdicts(table(tmp_path, "survey,object_id,grade\na,7,A\nb,7,D\n"))
+    rows = pd.DataFrame({"object_id": ["7", "7", "8"], "survey": ["b", "a", "a"]}, index=[4, 2, 9])
+    verdict = verdicts_on(rows, said)
+    assert verdict[[4, 2]].to_dict() == {4: IS_NOT, 2: IS}
+    assert np.isnan(verdict[9])
+
+
+def test_without_a_table_nobody_has_looked():
+    assert read_verdicts(VettedLabelsConfig()).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,grade\n1,A\n", "lacks object_id; it has name, grade"),
+        ("object_id,grade\n1,A\n1,B\n", "has 1 twice; a second pass is a column, grade_2"),
+        ("object_id,grade\n1,\n", "1 has no grade"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
+    with pytest.raises(BadInput, match=message):
+        read_verdicts(table(tmp_path, text))
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"no table .*gone\.csv"):
+        read_verdicts(VettedLabelsConfig(table=tmp_path / "gone.csv"))
+
+
+def test_shares_leave_room_for_what_people_found():
+    vetted = {"table": "v.csv", "share": 0.3}
+    with pytest.raises(ValueError, match=r"vetted\.share is 1\.3 and may be 1"):
+        DetectorConfig(synthetic_share=0, painted={"count": 9, "share": 1.0}, vetted=vetted)
+    DetectorConfig(synthetic_share=0, painted={"count": 9, "share": 0.7}, vetted=vetted)
+
+
+def test_their_share_stays_and_they_are_beyond_doubt():
+    train = join(examples(40, 0, REAL, 1), examples(8, 1, PAINTED, 2))
+    train = join(train, join(examples(3, 1, VETTED, 3), examples(5, 0, VETTED, 4)))
+    painted = CONFIG.painted.model_copy(update={"count": 8, "share": 0.75})
+    vetted = VettedLabelsConfig(table="v.csv", share=0.25, negative_share=0.25)
+    shares = {"positive_fraction": 0.5, "synthetic_share": 0.0}
+    config = CONFIG.model_copy(update=shares | {"painted": painted, "vetted": vetted})
+    for step in (0, config.steps - 1):
+        plan = batch_plan(train, config, step)
+        drawn = {(train.source[rows[0]], label): count for rows, count, label in plan}
+        assert drawn == {(PAINTED, 1): 12, (VETTED, 1): 4, (REAL, 0): 12, (VETTED, 0): 4}
+    _, _, unlisted, _ = draw_batch(train, plan, config, (1, 0, 0))
+    assert unlisted.sum() == 12  # the real ones that nobody has looked at
+
+
+def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
+    rows = [
+        {"object_id": f"{split}-{label}-{i}", "image": png(p), "crop": 1.0, "split": split,
+         "caption": "mine, smooth", "survey": "mine"}
+        for split, seed in (("train", 1), ("validation", 2))
+        for label, count in ((0, 40), (1, 4))
+        for i, p in enumerate(discs(count, label, seed))
+    ]  # fmt: skip
+    write_shard(rows, tmp_path / "cutouts" / "00000.parquet")
+    said = [(r["object_id"], "A" if "-1-" in r["object_id"] else "D") for r in rows]
+    looked_at = [one for one in said if one[1] == "A" or one[0].endswith("-7")]
+    lines = "".join(f"mine,{name},{grade}\n" for name, grade in looked_at)
+    vetted = table(tmp_path, "survey,object_id,grade\n" + lines)
+    dreamt = [
+        {"object_id": f"s{i}", "image": png(p), "crop": 1.0, "split": "train", "label": 1}
+        for i, p in enumerate(discs(16, 1, 4))
+    ]
+    write_shard(dreamt, tmp_path / "synthetic" / "00000.parquet")
+    config = CONFIG.model_copy(update={"vetted": vetted, "steps": 20})
+    none = pd.DataFrame({"object_id": [], "in_training": []})
+    stores, synthetic = [CutoutStore(tmp_path / "cutouts")], CutoutStore(tmp_path / "synthetic")
+    out = run(stores, synthetic, none, config, tmp_path / "d", tmp_path, "cpu")
+    card = load_detector(out, "cpu").card
+    told = card["trained"]
+    assert (told["vetted_positives"], told["vetted_negatives"]) == (4, 1)
+    assert (told["real_positives"], told["real_negatives"]) == (0, 39)
+    assert card["validation"]["positives"] == 0
+    listed = pd.read_parquet(out / "trained_on.parquet").set_index("object_id")
+    assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, "vetted"]
