@@ -295,7 +295,7 @@ def test_rounding_never_takes_more_than_there_is():
 def test_shares_that_leave_no_room_are_refused():
     with pytest.raises(ValidationError, match=r"painted.share \+ vetted.share is 1.1"):
         DetectorConfig(synthetic_share=0.6, painted={"count": 1, "share": 0.5})
-    with pytest.raises(ValidationError, match=r"artefacts.share is 1 and has to be below 1"):
+    with pytest.raises(ValidationError, match=r"vetted.negative_share is 1 and has to be below 1"):
         DetectorConfig(synthetic_negative_share=0.5, artefacts={"count": 1, "share": 0.5})
     # what is not painted takes no room
     assert DetectorConfig(synthetic_share=1.0).painted.count == 0
