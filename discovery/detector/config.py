@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from discovery.errors import BadInput
 from discovery.morphology import artefacts, lanes
 
+CLEAR, BESIDE, SCREEN = CONTROLS = ("clear", "beside", "screen")
+
 _SETTINGS = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -44,8 +46,13 @@ class PaintedConfig(BaseModel):
     )  # fmt: skip
     control_share: float = Field(
         0.15, ge=0, le=1, description="share of controls among the negatives of a batch, at first: "
-        "the same brush without a lane (no depth, beside the galaxy, an even screen)",
+        "the same galaxy through the same brush without a lane",
     )  # fmt: skip
+    controls: dict[str, float] = Field(
+        dict.fromkeys(CONTROLS, 1.0),
+        description="kinds of controls and how often each is drawn: clear (no depth), beside (a "
+        "lane beside the galaxy), screen (dust in front of all of it: redder, no lane)",
+    )
     hosts: str = Field(
         "smooth", description="tags that the caption of a training negative must hold all of to be "
         "painted on; 'smooth' says early type; '' allows any caption",
@@ -71,6 +78,11 @@ class PaintedConfig(BaseModel):
         {"settled": 3.0, "lens": 2.0, "any": 2.0, "polar": 1.0, "ring": 1.0, "patches": 1.0},
         description=f"kinds of lanes and how often each is drawn: {', '.join(lanes.KINDS)}",
     )
+    enlarged: float = Field(
+        0.0, ge=0, le=1, description="share of the hosts that is enlarged before, its control too: near "
+        "galaxies overflow a field of fixed size",
+    )  # fmt: skip
+    enlarged_to: float = Field(2.2, gt=1, le=4, description="by up to this factor")
     seeing: Literal["measured", "drawn"] = Field(
         "measured", description="how soft a lane is: measured reads the seeing off the grain of "
         "each picture's noise (SDSS), drawn draws it from that of galaxies of 4 to 15 arcsec",
@@ -80,6 +92,20 @@ class PaintedConfig(BaseModel):
     @classmethod
     def _kinds_exist(cls, kinds):
         return _said(lanes.check_kinds, kinds)
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_exist(cls, controls):
+        if unknown := sorted(set(controls) - set(CONTROLS)):
+            raise ValueError(
+                f"there is no control {unknown[0]!r}; the kinds are {', '.join(CONTROLS)}"
+            )
+        if min(controls.values(), default=0) < 0 or not sum(controls.values()) > 0:
+            raise ValueError(
+                "the weights of the controls must not be negative, and one at least must be above "
+                "0, for example { clear = 1.0 }; for none at all set control_share = 0"
+            )
+        return controls
 
 
 class ArtefactConfig(BaseModel):

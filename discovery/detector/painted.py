@@ -1,20 +1,21 @@
 """Examples that are painted on real galaxies of the training split: lanes, controls, artefacts.
 
-A network that is shown painted lanes learns the brush before it learns the lane. So each painted
-positive has a control, a negative that went through the same brush and shows no lane; the galaxy
-that is painted on stays, unpainted, among the negatives; and an artefact may lie on either.
+A network that is shown painted lanes learns the brush, and which galaxies are painted on, before
+it learns the lane. So each painted positive has a control, a negative that is the same galaxy
+through the same brush and shows no lane; and an artefact may lie on either.
 Everything follows from the seed and the order of the real examples, and is kept on disk.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 import discovery
-from discovery.detector.config import DetectorConfig, PaintedConfig
+from discovery.detector.config import BESIDE, SCREEN, DetectorConfig, PaintedConfig
 from discovery.detector.examples import (
     ARTEFACT,
     HELD_OUT_EVERY,
@@ -208,8 +209,7 @@ class Lanes:
             if laned is not None:
                 images["lanes" if teaches else "held_out"].append(laned.pixels)
             if laned is not None and teaches:
-                control = _control(pixels, canvases, laned.canvas, number, self.config)
-                images["controls"].append(control)
+                images["controls"].append(_control(laned, number, self.config))
         return {kind: _stack(of, self.config.size) for kind, of in images.items()}
 
 
@@ -229,10 +229,11 @@ class Artefacts:
 
 @dataclass(frozen=True)
 class _Laned:
-    """A painted picture and the number of the canvas below it."""
+    """A painted picture, and what is below it."""
 
     pixels: np.ndarray
-    canvas: int
+    plain: np.ndarray
+    canvas: Canvas
 
 
 def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
@@ -240,7 +241,7 @@ def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
     config = lanes.config
     rng = np.random.default_rng((config.seed, _LANE, number))
     for at in rng.integers(len(canvases), size=TRIES):
-        canvas, plain = canvases[at], pixels[canvases[at].row]
+        plain, canvas = _perhaps_enlarged(pixels[canvases[at].row], canvases[at], config, rng)
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
         of_canvas = canvas.host, canvas.seeing_px
         # new noise would count as contrast, and so would a dimmed neighbour
@@ -248,8 +249,35 @@ def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
         quiet = np.where(inner, paint.paint(plain, dust, *of_canvas), plain)
         if paint.lane_contrast(plain, quiet, *of_canvas) >= config.painted.contrast:
             image = paint.paint(plain, dust, *of_canvas, noise=rng)
-            return _Laned(_perhaps_spoilt(image, canvas.host, pixels, lanes, rng), int(at))
+            spoilt = _perhaps_spoilt(image, canvas.host, pixels, lanes, rng)
+            return _Laned(spoilt, plain, canvas)
     return None
+
+
+def _perhaps_enlarged(plain, canvas, config, rng):
+    """A part of the hosts overflows the frame, as near galaxies do in a field of fixed size."""
+    asked = config.painted
+    if not asked.enlarged or rng.random() >= asked.enlarged:
+        return plain, canvas
+    by = float(np.exp(rng.uniform(0, np.log(asked.enlarged_to))))
+    return _enlarged(plain, by), _as_large(canvas, by, len(plain))
+
+
+def _enlarged(plain, by):
+    """The middle of a picture at `by` times its scale, uint8 (S, S, 3)."""
+    side = len(plain)
+    edge = (side - side / by) / 2
+    box = (edge, edge, side - edge, side - edge)
+    image = Image.fromarray(plain).resize((side, side), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image)
+
+
+def _as_large(canvas, by, side):
+    host = canvas.host
+    # measured before: the sky of a galaxy that overflows its frame is not in the picture
+    large = replace(host, x0=host.x0 * by, y0=host.y0 * by, half_light=host.half_light * by,
+                    grain=host.grain * by)  # fmt: skip
+    return Canvas(canvas.row, large, min(canvas.seeing_px * by, paint.SOFTEST_OF_SIDE * side))
 
 
 def _inner(canvas, side):
@@ -269,18 +297,17 @@ def _perhaps_spoilt(image, host, pixels, lanes: Lanes, rng):
         return image
 
 
-def _control(pixels, canvases, painted_on, number, config) -> np.ndarray:
-    """The brush without a lane on another host than `painted_on`: uint8 (S, S, 3)."""
+def _control(laned: _Laned, number, config) -> np.ndarray:
+    """The same galaxy through the brush without a lane: uint8 (S, S, 3)."""
     rng = np.random.default_rng((config.seed, _CONTROL, number))
-    further = rng.integers(1, max(len(canvases), 2))
-    canvas = canvases[(painted_on + further) % len(canvases)]
-    kind, plain = rng.integers(3), pixels[canvas.row]
-    if kind == 0:
-        tau = rng.uniform(*REDDENING_TAU)
-        return paint.redden(plain, tau, host=canvas.host, noise=rng)
-    dust = draw_lane(rng, canvas.host, config.painted.kinds)
-    dust = paint.off_galaxy(rng, dust, canvas.host) if kind == 1 else paint.without_depth(dust)
-    return paint.paint(plain, dust, canvas.host, canvas.seeing_px, noise=rng)
+    host, asked = laned.canvas.host, config.painted
+    kinds = list(asked.controls)
+    kind = rng.choice(kinds, p=np.array([*asked.controls.values()]) / sum(asked.controls.values()))
+    if kind == SCREEN:
+        return paint.redden(laned.plain, rng.uniform(*REDDENING_TAU), host=host, noise=rng)
+    dust = draw_lane(rng, host, asked.kinds)
+    dust = paint.off_galaxy(rng, dust, host) if kind == BESIDE else paint.without_depth(dust)
+    return paint.paint(laned.plain, dust, host, laned.canvas.seeing_px, noise=rng)
 
 
 def _spoilt(pixels, rows, number, config) -> np.ndarray | None:

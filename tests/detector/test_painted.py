@@ -103,12 +103,37 @@ def test_what_was_held_out_is_on_galaxies_that_taught_nothing(painted):
     assert not taught & {host_of(image, real) for image in held_out.pixels}
 
 
-def test_a_control_is_never_on_the_galaxy_of_its_positive(painted):
+def test_a_control_is_the_galaxy_of_its_positive(painted):
     train, _ = painted
     real = galaxies().pixels
     lanes, controls = train.pixels[:COUNT], train.pixels[COUNT:]
-    for lane, control in zip(lanes, controls, strict=True):
-        assert host_of(lane, real) != host_of(control, real)
+    same = [host_of(a, real) == host_of(b, real) for a, b in zip(lanes, controls, strict=True)]
+    # a screen or a lane beside the galaxy may change the outskirts it is told by
+    assert sum(same) >= COUNT - 2
+    clear, _ = painted_examples(galaxies(), config(controls={"clear": 1.0}))
+    for lane, control in zip(clear.pixels[:COUNT], clear.pixels[COUNT:], strict=True):
+        row = host_of(lane, real)
+        assert np.abs(control.astype(int) - real[row]).max() <= 2  # the stretch there and back
+        assert np.abs(lane.astype(int) - control).max() > 10
+
+
+def test_an_enlarged_host_overflows_its_frame_and_so_does_its_control():
+    asked = {"enlarged": 1.0, "enlarged_to": 3.0, "controls": {"clear": 1.0}}
+    train, _ = painted_examples(galaxies(), config(**asked))
+    apart = [
+        np.abs(control.astype(int) - galaxies().pixels).mean((1, 2, 3)).min()
+        for control in train.pixels[COUNT:]
+    ]
+    border = train.pixels[COUNT:, :, [0, -1]].mean((1, 2, 3))
+    as_delivered = galaxies().pixels[:, :, [0, -1]].mean()
+    assert np.median(apart) > 2
+    assert (border > as_delivered).mean() > 0.8
+
+
+@pytest.mark.parametrize("wrong", [{"sky": 1.0}, {"clear": -1.0}, {"clear": 0.0}, {}])
+def test_controls_that_cannot_be_drawn_are_refused(wrong):
+    with pytest.raises(ValidationError, match="control"):
+        PaintedConfig(controls=wrong)
 
 
 def test_a_lane_is_to_be_seen_and_a_control_has_none(painted):
