@@ -79,8 +79,8 @@ class PaintedConfig(BaseModel):
         description=f"kinds of lanes and how often each is drawn: {', '.join(lanes.KINDS)}",
     )
     enlarged: float = Field(
-        0.0, ge=0, le=1, description="share of the hosts that is enlarged before, its control too: near "
-        "galaxies overflow a field of fixed size",
+        0.0, ge=0, le=1, description="share of the hosts that is enlarged, with its control: "
+        "near galaxies overflow a field of fixed size",
     )  # fmt: skip
     enlarged_to: float = Field(2.2, gt=1, le=4, description="by up to this factor")
     seeing: Literal["measured", "drawn"] = Field(
