@@ -124,7 +124,7 @@ def train_detector(
     ]
     card = describe(config, mean, std, trained_on)
     card |= calibrate(Detector(tuple(networks), card, where, ""), validation, config)
-    card |= {"trained": _counts(train), "field": field, **_start_weights(config)}
+    card |= {"trained": _counts(train, config), "field": field, **_start_weights(config)}
     save_detector(networks, card, Path(out))
     for state in states:
         state.path.unlink(missing_ok=True)
@@ -155,13 +155,18 @@ def _check(train):
         )
 
 
-def _counts(train):
+def _counts(train, config):
     kinds = {"real": REAL, "vetted": VETTED, "synthetic": DREAMT, "painted": PAINTED}
     of_each = {
         f"{name}_{what}": len(train.where(label, source))
         for name, source in kinds.items()
         for what, label in (("positives", 1), ("negatives", 0))
     }
+    # without a share they are held out
+    if not config.vetted.share:
+        of_each["vetted_positives"] = 0
+    if not config.vetted.negative_share:
+        of_each["vetted_negatives"] = 0
     return of_each | {"artefact_negatives": len(train.where(0, ARTEFACT))}
 
 

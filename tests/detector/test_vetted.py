@@ -107,4 +107,9 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     assert (told["real_positives"], told["real_negatives"]) == (0, 39)
     assert card["validation"]["positives"] == 0
     listed = pd.read_parquet(out / "trained_on.parquet").set_index("object_id")
+    shares = {"share": 0.0, "negative_share": 0.0}
+    asked = config.model_copy(update={"vetted": vetted.model_copy(update=shares)})
+    held_out = run(stores, synthetic, none, asked, tmp_path / "e", tmp_path, "cpu")
+    told = load_detector(held_out, "cpu").card["trained"]
+    assert (told["vetted_positives"], told["real_negatives"]) == (0, 39)
     assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, "vetted"]
