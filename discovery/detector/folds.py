@@ -56,8 +56,9 @@ class CrossFitted:
 
     @cached_property
     def digest(self) -> str:
-        """Of all of them."""
-        return digest([detector.digest for detector in self.detectors])
+        """Of all of them, and of which galaxies each scores."""
+        drawn = {"count": self.folds.count, "seed": self.folds.seed}
+        return digest([drawn, *(detector.digest for detector in self.detectors)])
 
 
 def load_detectors(
