@@ -39,6 +39,8 @@ def main(folder: Path) -> None:
     searched = searched[~searched["object_id"].isin(known.loc[known["in_training"], "object_id"])]
     measured = measure(run, list(searched["object_id"]))
     published = searched["object_id"].isin(known["object_id"].dropna()).to_numpy()
+    if not published.any():
+        sys.exit(f"no published object was searched in {folder}")
     print(f"{published.sum()} published of {len(searched):,} searched")
     _say("the detector", published, searched["score"].to_numpy())
     for name, what in NAMES.items():
@@ -57,8 +59,8 @@ def measure(run: Run, object_ids: list[str]) -> pd.DataFrame:
 
 
 def _say(what, published, value):
-    # what could not be measured ranks last
-    area = auroc(published, np.where(np.isnan(value), -np.inf, value))
+    value = np.where(np.isnan(value), -np.inf, value)  # what could not be measured ranks last
+    area = auroc(published, value)
     places = np.sort([(value >= own).mean() for own in value[published]])
     shares = ", ".join(f"{place:.1%}" for place in places)
     print(

@@ -200,8 +200,14 @@ def validate(run: Run) -> None:
     require_start(run.config.generator)
     detector = run.config.detector
     if run.config.searches:
-        vetted.read_verdicts(detector.vetted)
+        for config in (detector, *_arms(run)):
+            vetted.read_verdicts(config.vetted)
         build_network(detector.network, detector.stem, detector.pretrained)
+
+
+def _arms(run):
+    asked = run.config.evidence.ablation
+    return [arm.config(run.config.detector, seed=0) for arm in (asked.expanded if asked else ())]
 
 
 def walk(

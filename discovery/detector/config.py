@@ -1,5 +1,6 @@
 """What a detector is made of and how it is trained."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -100,7 +101,7 @@ class PaintedConfig(BaseModel):
             raise ValueError(
                 f"there is no control {unknown[0]!r}; the kinds are {', '.join(CONTROLS)}"
             )
-        if min(controls.values(), default=0) < 0 or not sum(controls.values()) > 0:
+        if min(controls.values(), default=0) < 0 or not 0 < sum(controls.values()) < math.inf:
             raise ValueError(
                 "the weights of the controls must not be negative, and one at least must be above "
                 "0, for example { clear = 1.0 }; for none at all set control_share = 0"
@@ -138,13 +139,14 @@ class VettedLabelsConfig(BaseModel):
     model_config = _SETTINGS
 
     table: Path | None = Field(
-        None, description="CSV: object_id, grade, of a second pass grade_2, and survey where two "
-        "surveys share ids; none: nobody has looked",
+        None, description="CSV: object_id, grade, and of a second pass grade_2; none: nobody has "
+        "looked",
     )  # fmt: skip
     true_grades: tuple[str, ...] = Field(
         ("A", "B"), min_length=1, description="grades of the quarry; what every pass graded so is "
         "a positive, what none did a negative beyond doubt, and the rest teaches nothing",
     )  # fmt: skip
+    false_grades: tuple[str, ...] = Field(("C", "D", "X"), description="the other grades")
     share: float = Field(
         0.3, ge=0, le=1, description="share of these positives among those of a batch, always"
     )

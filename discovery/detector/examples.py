@@ -42,12 +42,19 @@ class Examples:
 
     @property
     def real(self) -> np.ndarray:
-        """Which ones are cutouts as delivered that nobody has looked at, bool (N,)."""
+        """Which ones are cutouts as delivered, labelled by the list alone, bool (N,)."""
         return self.source == REAL
 
     def where(self, label: int, source: str) -> np.ndarray:
         """Row numbers of one kind."""
         return np.flatnonzero((self.labels == label) & (self.source == source))
+
+    def rows(self, kept: np.ndarray) -> "Examples":
+        """Those that are `kept`, bool (N,)."""
+        tags = self.tags[kept].reset_index(drop=True)
+        return Examples(
+            self.pixels[kept], self.labels[kept], self.source[kept], tags, self.sampled[kept]
+        )
 
     def digest(self) -> str:
         """SHA-256 of everything, in this order."""
@@ -106,7 +113,7 @@ def real_rows(
     seed: int,
     not_negative: str = "",
     left_out: Collection[str] = (),
-    verdicts: pd.DataFrame | None = None,
+    verdicts: pd.Series | None = None,
 ) -> list[pd.DataFrame]:
     """The usable rows of each store: object_id, caption, survey, sampled, label (1 or 0), source.
 
@@ -120,7 +127,7 @@ def real_rows(
     """
     parts = []
     for store in stores:
-        rows = store.table(["object_id", "caption", "survey", "sampled"], split=split)
+        rows = store.table(["object_id", "galaxy", "caption", "survey", "sampled"], split=split)
         rows["label"] = labels_of(rows["object_id"], known)
         rows["sampled"] = rows["sampled"].ne(False)
         require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
@@ -130,7 +137,7 @@ def real_rows(
         rows = rows[(rows["label"] == 1) | looked_at | (rows["sampled"] & ~voted)]
         rows = rows[~rows["object_id"].isin(left_out)]
         limit = max_negatives // len(stores)
-        parts.append(rows.iloc[_keep(rows["label"].to_numpy(), limit, np.random.default_rng(seed))])
+        parts.append(rows.iloc[_keep(rows, limit, np.random.default_rng(seed))])
     return parts
 
 
@@ -175,23 +182,21 @@ def _texts(captions: pd.Series) -> list[str]:
     return captions.fillna("").tolist()
 
 
-def _keep(labels, max_negatives, rng):
-    negatives = np.flatnonzero(labels == 0)
+def _keep(rows, max_negatives, rng):
+    negative, told = rows["label"].eq(0), rows["label"].eq(1) | rows["source"].eq(VETTED)
+    negatives = np.flatnonzero(negative & ~told)
     if len(negatives) > max_negatives:
         negatives = rng.choice(negatives, max_negatives, replace=False)
-    return np.sort(np.concatenate((np.flatnonzero(labels == 1), negatives)))
+    return np.sort(np.concatenate((np.flatnonzero(told & rows["label"].ne(-1)), negatives)))
 
 
 HELD_OUT_EVERY = 8
 
 
-def synthetic_examples(
-    store: CutoutStore | None, size: int, positives: bool = True
-) -> tuple[Examples, Examples]:
+def synthetic_examples(store: CutoutStore | None, size: int) -> tuple[Examples, Examples]:
     """Synthetic rows to train on, and every eighth positive held out to calibrate on.
 
-    The store's int8 column `label` says which rows were asked to show the quarry; with `positives`
-    false those are left out, for what is not believed enough to teach may not calibrate either.
+    The store's int8 column `label` says which rows were asked to show the quarry.
 
     Raises:
         BadInput: the store has no column `label`.
@@ -205,7 +210,6 @@ def synthetic_examples(
             "quarry and 0 elsewhere."
         )
     rows = store.table(["object_id", "label"])
-    rows = rows if positives else rows[rows.label != 1]
     labels = rows.label.to_numpy(np.int8)
     pixels = load_pixels(store, rows.object_id.tolist(), size)
     held_out = np.zeros(len(rows), bool)

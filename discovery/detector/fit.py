@@ -98,6 +98,36 @@ def _fresh(train, config, member, device):
     return learner, average, torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
+def shares_of(config: DetectorConfig, label: int) -> dict[str, float]:
+    """The share of each source among the images of a label in the first batch; of real ones that
+    nobody has looked at is what is left.
+    """
+    if label == 1:
+        return {
+            DREAMT: config.synthetic_share,
+            PAINTED: config.painted.share,
+            VETTED: config.vetted.share,
+        }
+    return {
+        DREAMT: config.synthetic_negative_share,
+        PAINTED: config.painted.control_share,
+        ARTEFACT: config.artefacts.share,
+        VETTED: config.vetted.negative_share,
+    }
+
+
+def with_a_share(examples: Examples, config: DetectorConfig) -> Examples:
+    """Without the kinds that no batch has a share of: those may neither teach nor calibrate."""
+    none = [
+        (source, label)
+        for label in (0, 1)
+        for source, share in shares_of(config, label).items()
+        if not share
+    ]
+    kinds = zip(examples.source, examples.labels.tolist(), strict=True)
+    return examples.rows(np.array([kind not in none for kind in kinds], bool))
+
+
 def batch_plan(
     train: Examples, config: DetectorConfig, step: int, hard: np.ndarray = ()
 ) -> list[tuple[np.ndarray, int, int]]:
@@ -108,20 +138,14 @@ def batch_plan(
     take its place. `hard` are rows of real negatives to draw more often.
     """
     positives = max(1, round(config.batch * config.positive_fraction))
-    left = _left_of_made(train, config, step)
-    shares = {
-        DREAMT: config.synthetic_share * left,
-        PAINTED: config.painted.share * left,
-        VETTED: config.vetted.share,
-    }
-    plan = _split(train, 1, positives, shares)
-    shares = {
-        DREAMT: config.synthetic_negative_share * left,
-        PAINTED: config.painted.control_share * left,
-        ARTEFACT: config.artefacts.share,
-        VETTED: config.vetted.negative_share,
-    }
-    (negatives, count, _), *others = _split(train, 0, config.batch - positives, shares)
+    left = {DREAMT: _left_of_made(train, config, step)}
+    left[PAINTED] = left[DREAMT]
+    of_positives, of_negatives = (
+        {source: share * left.get(source, 1.0) for source, share in shares.items()}
+        for shares in (shares_of(config, 1), shares_of(config, 0))
+    )
+    plan = _split(train, 1, positives, of_positives)
+    (negatives, count, _), *others = _split(train, 0, config.batch - positives, of_negatives)
     of_hard = round(count * config.hard_negatives.share) if len(hard) else 0
     plan += [(negatives, count - of_hard, 0), *others, (hard, of_hard, 0)]
     return [part for part in plan if part[1]]

@@ -57,7 +57,8 @@ class CrossFitted:
     @cached_property
     def digest(self) -> str:
         """Of all of them, and of which galaxies each scores."""
-        drawn = {"count": self.folds.count, "seed": self.folds.seed}
+        known = self.folds.known[["object_id", "galaxy"]].astype(object)
+        drawn = known.where(known.notna(), None).to_numpy().tolist()
         return digest([drawn, *(detector.digest for detector in self.detectors)])
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 import discovery
-from discovery.detector.config import BESIDE, SCREEN, DetectorConfig, PaintedConfig
+from discovery.detector.config import BESIDE, CONTROLS, SCREEN, DetectorConfig, PaintedConfig
 from discovery.detector.examples import (
     ARTEFACT,
     HELD_OUT_EVERY,
@@ -301,8 +301,8 @@ def _control(laned: _Laned, number, config) -> np.ndarray:
     """The same galaxy through the brush without a lane: uint8 (S, S, 3)."""
     rng = np.random.default_rng((config.seed, _CONTROL, number))
     host, asked = laned.canvas.host, config.painted
-    kinds = list(asked.controls)
-    kind = rng.choice(kinds, p=np.array([*asked.controls.values()]) / sum(asked.controls.values()))
+    weights = np.array([asked.controls.get(kind, 0.0) for kind in CONTROLS])
+    kind = rng.choice(CONTROLS, p=weights / weights.sum())
     if kind == SCREEN:
         return paint.redden(laned.plain, rng.uniform(*REDDENING_TAU), host=host, noise=rng)
     dust = draw_lane(rng, host, asked.kinds)

@@ -27,7 +27,7 @@ from discovery.detector.examples import (
     synthetic_examples,
 )
 from discovery.detector.field import field_of_view
-from discovery.detector.fit import train_network
+from discovery.detector.fit import shares_of, train_network, with_a_share
 from discovery.detector.network import pixel_statistics, weights_file
 from discovery.detector.painted import artefact_examples, painted_examples
 from discovery.detector.reliability import (
@@ -37,7 +37,7 @@ from discovery.detector.reliability import (
     reliability,
 )
 from discovery.detector.resume import State
-from discovery.detector.vetted import read_verdicts
+from discovery.detector.vetted import read_verdicts, require_some
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.files import digest, sha256_file
@@ -71,22 +71,31 @@ def run(
     show, trained_on.parquet in `out` which real ones they are (object_id, survey, label, and
     source: real or vetted).
     """
+    verdicts = read_verdicts(config.vetted)
+    there = pd.concat([store.table(["object_id"])["object_id"] for store in stores])
+    require_some(verdicts, set(there), config.vetted.table)
     rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
-                     config.not_negative, left_out, read_verdicts(config.vetted))  # fmt: skip
+                     config.not_negative, left_out, verdicts)  # fmt: skip
     real = examples_of(stores, rows, config.size)
     checked = real_examples(
         stores, known, "validation", config.size, config.max_negatives, config.seed
     )
     train, validation = real, checked
     for taught, held_out in (
-        synthetic_examples(synthetic, config.size, positives=config.synthetic_share > 0),
+        synthetic_examples(synthetic, config.size),
         painted_examples(real, config, painted),
     ):
         train, validation = join(train, taught), join(validation, held_out)
-    train = join(train, artefact_examples(real, config, painted))
-    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label", "source"]]
-    write_table(pa.Table.from_pandas(listed), Path(out) / TRAINED_ON)
+    train = with_a_share(join(train, artefact_examples(real, config, painted)), config)
+    validation = with_a_share(validation, config)
+    write_table(pa.Table.from_pandas(_listed(rows, config)), Path(out) / TRAINED_ON)
     return train_detector(train, validation, config, out, device, field_of_view(stores))
+
+
+def _listed(rows, config):
+    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label", "source"]]
+    shares = listed["label"].map({label: shares_of(config, label)[VETTED] for label in (0, 1)})
+    return listed[(listed["source"] == REAL) | (shares > 0)]
 
 
 def train_detector(
@@ -109,7 +118,7 @@ def train_detector(
     _check(train)
     where = pick_device(device)
     mean, std = pixel_statistics(train.pixels[train.real])
-    settings = config.model_dump(mode="json", exclude={"vetted": {"table"}})
+    settings = _settings(config)
     trained_on = digest(
         {"train": train.digest(), "validation": validation.digest(), "config": settings}
         | _start_weights(config)
@@ -124,12 +133,17 @@ def train_detector(
     ]
     card = describe(config, mean, std, trained_on)
     card |= calibrate(Detector(tuple(networks), card, where, ""), validation, config)
-    card |= {"trained": _counts(train, config), "field": field, **_start_weights(config)}
+    card |= {"trained": _counts(train), "field": field, **_start_weights(config)}
     save_detector(networks, card, Path(out))
     for state in states:
         state.path.unlink(missing_ok=True)
     say(f"  threshold {card['threshold']:.4f}: {card['threshold_rule']}")
     return Path(out)
+
+
+def _settings(config):
+    # where a table lies decides nothing, and is nobody's business
+    return config.model_dump(mode="json", exclude={"vetted": {"table"}})
 
 
 def _start_weights(config):
@@ -143,10 +157,10 @@ def _check(train):
     if not (train.labels == 1).any():
         raise BadInput(
             "there is no positive to train on: no listed object with in_training among the "
-            "training cutouts, and no synthetic cutout with label 1. Give some in the survey's "
-            "list of known objects, make some with 'discovery synthesize', have some painted: "
-            "count under [detector.painted], or name those that people have found: table under "
-            "[detector.vetted]."
+            "training cutouts, and no synthetic, painted or vetted one that has a share. Give some "
+            "in the survey's list of known objects, make some with 'discovery synthesize', have "
+            "some painted: count under [detector.painted], or name those that people have found: "
+            "table under [detector.vetted]."
         )
     if not len(train.where(0, REAL)):
         raise BadInput(
@@ -155,18 +169,13 @@ def _check(train):
         )
 
 
-def _counts(train, config):
+def _counts(train):
     kinds = {"real": REAL, "vetted": VETTED, "synthetic": DREAMT, "painted": PAINTED}
     of_each = {
         f"{name}_{what}": len(train.where(label, source))
         for name, source in kinds.items()
         for what, label in (("positives", 1), ("negatives", 0))
     }
-    # without a share they are held out
-    if not config.vetted.share:
-        of_each["vetted_positives"] = 0
-    if not config.vetted.negative_share:
-        of_each["vetted_negatives"] = 0
     return of_each | {"artefact_negatives": len(train.where(0, ARTEFACT))}
 
 
@@ -182,7 +191,7 @@ def describe(config: DetectorConfig, mean: list, std: list, trained_on: str) -> 
         "mean": mean,
         "std": std,
         "training_digest": trained_on,
-        "config": config.model_dump(mode="json"),
+        "config": _settings(config),
     }
 
 

@@ -5,76 +5,114 @@ A search, its vetting and the next search make a circle: lanes that a network wa
 are how it begins, galaxies that people have looked at are how it goes on.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from discovery.detector.config import VettedLabelsConfig
 from discovery.errors import BadInput
-from discovery.files import sha256_file
+from discovery.files import digest
 
 IS, IS_NOT, IN_DOUBT = 1, 0, -1
 PASSES = ("grade", "grade_2")
 
 
-def read_verdicts(config: VettedLabelsConfig) -> pd.DataFrame:
-    """object_id, survey (where the table has it) and verdict int64: IS, IS_NOT or IN_DOUBT.
+def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
+    """IS, IS_NOT or IN_DOUBT by object_id, sorted; empty where no table is named.
 
     The quarry is what every pass over it called so, and what none did is not; where two differ,
-    nobody knows. No row where no table is named.
+    nobody knows.
 
     Raises:
-        BadInput: the table or a column is missing, a row has no grade or stands twice.
+        BadInput: the table is missing or lacks a column, a row has no or no valid grade, or an
+            object stands in it twice.
     """
     if config.table is None:
-        return pd.DataFrame({"object_id": [], "verdict": []})
-    table = _read(config.table)
-    named = [name for name in ("survey", "object_id") if name in table]
-    if missing := {"object_id", "grade"} - set(table):
-        raise BadInput(
-            f"detector.vetted: {config.table} lacks {', '.join(sorted(missing))}; it has "
-            f"{', '.join(table)}. Needed: object_id and grade; grade_2 is a second pass."
-        )
-    if (twice := table[named].duplicated()).any():
-        raise BadInput(
-            f"detector.vetted: {config.table} has {table['object_id'][twice].iloc[0]} twice; a "
-            "second pass is a column, grade_2."
-        )
-    if (blank := table["grade"] == "").any():
-        raise BadInput(
-            f"detector.vetted: {table['object_id'][blank].iloc[0]} has no grade in {config.table}; "
-            "leave out what nobody has looked at."
-        )
-    return table[named].assign(verdict=_verdicts(table, config.true_grades))
+        return pd.Series(dtype=int, name="verdict")
+    table = read_grades(config.table, "detector.vetted")
+    passes = table[[name for name in PASSES if name in table]].apply(lambda one: one.str.strip())
+    _refuse_unknown(passes, config)
+    asked = passes != ""  # a second pass may have left out a row
+    true = passes.isin(config.true_grades).sum(axis=1)
+    verdict = pd.Series(IN_DOUBT, table["object_id"], name="verdict")
+    verdict[(true == asked.sum(axis=1)).to_numpy()] = IS
+    verdict[(true == 0).to_numpy()] = IS_NOT
+    return verdict.sort_index()
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_grades(path: Path, key: str) -> pd.DataFrame:
+    """A CSV of what people have looked at, every column as text, with object_id and grade.
+
+    Args:
+        key: of the run file, to name in messages.
+
+    Raises:
+        BadInput: no such CSV, a column is missing, an object stands twice or has no grade.
+    """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise BadInput(
-            f"detector.vetted: no table {path}; give the path of a CSV with object_id and grade, "
-            "or leave [detector.vetted] out."
+            f"{key}: no table {path}; give the path of a CSV with object_id and grade."
         ) from None
     except (ValueError, OSError) as error:
-        raise BadInput(f"detector.vetted: {path} is not a CSV: {error}") from None
+        raise BadInput(f"{key}: {path} is not a CSV: {error}") from None
+    if missing := [name for name in ("object_id", "grade") if name not in table]:
+        raise BadInput(
+            f"{key}: {path} lacks {', '.join(missing)}; it has {', '.join(table)}. Needed: "
+            "object_id and grade; grade_2 is a second pass."
+        )
+    if (twice := table["object_id"].duplicated()).any():
+        raise BadInput(
+            f"{key}: {table['object_id'][twice].iloc[0]} stands in {path} twice; a second pass is "
+            "a column, grade_2."
+        )
+    if (blank := table["grade"].str.strip() == "").any():
+        raise BadInput(
+            f"{key}: {table['object_id'][blank].iloc[0]} has no grade in {path}; leave out what "
+            "nobody has looked at."
+        )
+    return table
 
 
-def _verdicts(table, true_grades):
-    passes = table[[name for name in PASSES if name in table]]
-    said = passes.isin(true_grades).where(passes != "")  # a second pass may have skipped a row
-    verdict = pd.Series(IN_DOUBT, table.index)
-    return verdict.mask(said.eq(True).sum(axis=1) == said.notna().sum(axis=1), IS).mask(
-        said.eq(True).sum(axis=1) == 0, IS_NOT
-    )
+def _refuse_unknown(passes, config):
+    valid = [*config.true_grades, *config.false_grades]
+    for name in passes:
+        wrong = ~passes[name].isin(["", *valid])
+        if wrong.any():
+            raise BadInput(
+                f"detector.vetted: {name} is {passes[name][wrong].iloc[0]!r} in row "
+                f"{wrong.idxmax() + 1} of {config.table}; valid: {', '.join(valid)} (true_grades, "
+                "false_grades)."
+            )
 
 
-def verdicts_on(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.Series:
-    """The verdict on each row with object_id and survey, float64: NaN where nobody has looked."""
-    named = [name for name in ("survey", "object_id") if name in verdicts]
-    return rows.merge(verdicts, on=named, how="left")["verdict"].set_axis(rows.index).astype(float)
+def verdicts_on(rows: pd.DataFrame, verdicts: pd.Series) -> pd.Series:
+    """The verdict on each row with object_id and galaxy, float64: NaN where nobody has looked.
+
+    What was said of one cutout holds for all of its galaxy; IN_DOUBT where two are told apart.
+    """
+    said = rows["object_id"].map(verdicts).astype(float)
+    galaxy = rows["galaxy"].fillna(rows["object_id"])
+    lowest, highest = (said.groupby(galaxy).transform(end) for end in ("min", "max"))
+    return lowest.where(lowest.isna() | (lowest == highest), IN_DOUBT)
+
+
+def require_some(verdicts: pd.Series, object_ids: Collection[str], path: Path | None) -> None:
+    """Refuse a table of which no object is there.
+
+    Raises:
+        BadInput: names the first of it, and one that is there.
+    """
+    if path is not None and not verdicts.index.isin(object_ids).any():
+        raise BadInput(
+            f"detector.vetted: none of the {len(verdicts):,} objects of {path} is among the "
+            f"cutouts, which are called like {next(iter(object_ids), '–')!r} and not like "
+            f"{next(iter(verdicts.index), '–')!r}; give the table of a search of these surveys."
+        )
 
 
 def fingerprint(config: VettedLabelsConfig) -> str | None:
     """Digest of what the table says, wherever it lies; None without one."""
-    return None if config.table is None else sha256_file(config.table)
+    return None if config.table is None else digest(read_verdicts(config).to_dict())

@@ -19,6 +19,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from discovery.candidates import read_scores
+from discovery.detector.vetted import read_grades
 from discovery.errors import BadInput
 from discovery.evidence.config import VettedConfig
 from discovery.evidence.metrics import Estimate, ranks, wilson
@@ -130,37 +131,14 @@ def read_vetted(config: VettedConfig) -> pd.DataFrame:
     Raises:
         BadInput: the table or a column is missing, an object stands twice, a number is none.
     """
-    table = _read(config.table)
-    _need(table, ["object_id", "grade", *config.finders], config.table)
-    twice = table["object_id"].duplicated()
-    if twice.any():
-        raise BadInput(
-            f"{config.table}: {table['object_id'][twice].iloc[0]} stands in it twice; a second "
-            "pass is a column, grade_2."
-        )
-    if (table["grade"] == "").any():
-        raise BadInput(
-            f"{config.table}: {table['object_id'][table['grade'] == ''].iloc[0]} has no grade; "
-            "leave out what nobody has looked at, it counts by its stratum."
-        )
+    table = read_grades(config.table, "evidence.vetted")
+    _need(table, config.finders, config.table)
     for name in config.finders:
         _refuse_other(table[name], ("0", "1"), name, config.table)
         table[name] = table[name] == "1"
     table["stratum"] = table.get("stratum", "all")
     table["objects_each"] = _objects_each(table, config.table)
     return table.assign(is_true=table["grade"].isin(config.true_grades))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise BadInput(
-            f"vetted: no table {path}; give the path of a CSV with object_id, grade, stratum and "
-            "stratum_size."
-        ) from None
-    except (ValueError, OSError) as error:
-        raise BadInput(f"vetted: {path} is not a CSV: {error}") from None
 
 
 def _need(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:

@@ -106,14 +106,6 @@ def test_every_eighth_synthetic_positive_is_held_out(tmp_path):
     assert set(train.source) == {DREAMT}
 
 
-def test_positives_that_are_not_believed_neither_teach_nor_calibrate(tmp_path):
-    cutouts, pixels = store(tmp_path, 20, label=[1, 0] * 10, split=["train"] * 20)
-    train, held_out = synthetic_examples(cutouts, SIZE, positives=False)
-    np.testing.assert_array_equal(train.pixels, pixels[1::2])
-    assert not train.labels.any()
-    assert not len(held_out.labels)
-
-
 def test_synthetic_store_without_label_is_named(tmp_path):
     cutouts, _ = store(tmp_path, 2)
     with pytest.raises(BadInput, match=r"no column 'label' .*discovery synthesize"):

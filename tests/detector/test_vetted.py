@@ -5,10 +5,18 @@ import pytest
 from discovery.cutouts import CutoutStore, write_shard
 from discovery.detector.checkpoint import load_detector
 from discovery.detector.config import DetectorConfig, VettedLabelsConfig
-from discovery.detector.examples import PAINTED, REAL, VETTED, join
-from discovery.detector.fit import batch_plan, draw_batch
+from discovery.detector.examples import DREAMT, PAINTED, REAL, VETTED, join
+from discovery.detector.fit import batch_plan, draw_batch, with_a_share
 from discovery.detector.train import run
-from discovery.detector.vetted import IN_DOUBT, IS, IS_NOT, read_verdicts, verdicts_on
+from discovery.detector.vetted import (
+    IN_DOUBT,
+    IS,
+    IS_NOT,
+    fingerprint,
+    read_verdicts,
+    require_some,
+    verdicts_on,
+)
 from discovery.errors import BadInput
 from tests.detector.toy import CONFIG, discs, examples, png
 
@@ -20,31 +28,44 @@ def table(folder, text):
 
 
 def test_passes_that_agree_are_believed(tmp_path):
-    said = table(tmp_path, "object_id,grade,grade_2\n1,A,B\n2,B,C\n3,D,X\n4,C,A\n5,B,\n6,D,\n")
-    verdicts = read_verdicts(said).set_index("object_id")["verdict"]
-    assert verdicts.to_dict() == {
+    said = table(tmp_path, "object_id,grade,grade_2\n1,A,B\n2,B,C\n3,D,X\n4,C,A\n5, B,\n6,D,\n")
+    assert read_verdicts(said).to_dict() == {
         "1": IS, "2": IN_DOUBT, "3": IS_NOT, "4": IN_DOUBT, "5": IS, "6": IS_NOT,
     }  # fmt: skip
 
 
-def test_the_same_id_in_two_surveys_is_two_galaxies(tmp_path):
-    said = read_verdicts(table(tmp_path, "survey,object_id,grade\na,7,A\nb,7,D\n"))
-    rows = pd.DataFrame({"object_id": ["7", "7", "8"], "survey": ["b", "a", "a"]}, index=[4, 2, 9])
+def test_what_was_said_of_one_cutout_holds_for_its_galaxy():
+    said = pd.Series({"1": IS, "2": IS_NOT, "3": IS})
+    rows = pd.DataFrame(
+        {"object_id": list("123456"), "galaxy": ["g", "h", "h", "g", None, None]},
+        index=[5, 4, 3, 2, 1, 0],
+    )
     verdict = verdicts_on(rows, said)
-    assert verdict[[4, 2]].to_dict() == {4: IS_NOT, 2: IS}
-    assert np.isnan(verdict[9])
+    assert verdict[:4].tolist() == [IS, IN_DOUBT, IN_DOUBT, IS]
+    assert verdict[4:].isna().all()
 
 
 def test_without_a_table_nobody_has_looked():
     assert read_verdicts(VettedLabelsConfig()).empty
 
 
+def test_what_the_table_says_is_told_apart_from_where_it_lies_and_what_else_it_holds(tmp_path):
+    (tmp_path / "other").mkdir()
+    one = table(tmp_path, "object_id,grade\n1,A\n2,D\n")
+    same = table(tmp_path / "other", "rank,object_id,grade\n7,2,X\n1,1,B\n")
+    assert fingerprint(one) == fingerprint(same)
+    assert fingerprint(table(tmp_path / "other", "object_id,grade\n1,A\n2,A\n")) != fingerprint(one)
+    assert fingerprint(VettedLabelsConfig()) is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("name,grade\n1,A\n", "lacks object_id; it has name, grade"),
-        ("object_id,grade\n1,A\n1,B\n", "has 1 twice; a second pass is a column, grade_2"),
-        ("object_id,grade\n1,\n", "1 has no grade"),
+        ("object_id,grade\n1,A\n1,B\n", "1 stands in .* twice; a second pass is a column, grade_2"),
+        ("object_id,grade\n1, \n", "1 has no grade"),
+        ("object_id,grade\n1,A\n2,a\n", "grade is 'a' in row 2 .*valid: A, B, C, D, X"),
+        ("object_id,grade,grade_2\n1,A,?\n", r"grade_2 is '\?' in row 1"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
@@ -52,9 +73,12 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
         read_verdicts(table(tmp_path, text))
 
 
-def test_a_table_that_is_not_there_is_named(tmp_path):
+def test_a_table_that_is_not_there_or_of_other_galaxies_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"no table .*gone\.csv"):
         read_verdicts(VettedLabelsConfig(table=tmp_path / "gone.csv"))
+    with pytest.raises(BadInput, match=r"none of the 1 objects of v\.csv .*'g1' and not like 'J7'"):
+        require_some(pd.Series({"J7": IS}), ["g1"], "v.csv")
+    require_some(pd.Series({"J7": IS, "g1": IS}), ["g1"], "v.csv")
 
 
 def test_shares_leave_room_for_what_people_found():
@@ -79,6 +103,16 @@ def test_their_share_stays_and_they_are_beyond_doubt():
     assert unlisted.sum() == 12  # the real ones that nobody has looked at
 
 
+def test_what_has_no_share_neither_teaches_nor_calibrates():
+    several = join(examples(4, 0, REAL, 1), examples(3, 1, VETTED, 3))
+    several = join(several, join(examples(5, 0, VETTED, 4), examples(2, 1, DREAMT, 4)))
+    asked = {"synthetic_share": 0.0, "vetted": VettedLabelsConfig(table="v.csv", negative_share=0)}
+    left = with_a_share(several, CONFIG.model_copy(update=asked))
+    assert list(zip(left.source, left.labels, strict=True)) == [(REAL, 0)] * 4 + [(VETTED, 1)] * 3
+    assert left.tags["bar"].tolist()[:4] == [0] * 4
+    np.testing.assert_array_equal(left.pixels[4:], several.pixels[4:7])
+
+
 def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     rows = [
         {"object_id": f"{split}-{label}-{i}", "image": png(p), "crop": 1.0, "split": split,
@@ -90,8 +124,8 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     write_shard(rows, tmp_path / "cutouts" / "00000.parquet")
     said = [(r["object_id"], "A" if "-1-" in r["object_id"] else "D") for r in rows]
     looked_at = [one for one in said if one[1] == "A" or one[0].endswith("-7")]
-    lines = "".join(f"mine,{name},{grade}\n" for name, grade in looked_at)
-    vetted = table(tmp_path, "survey,object_id,grade\n" + lines)
+    lines = "".join(f"{name},{grade}\n" for name, grade in looked_at)
+    vetted = table(tmp_path, "object_id,grade\n" + lines)
     dreamt = [
         {"object_id": f"s{i}", "image": png(p), "crop": 1.0, "split": "train", "label": 1}
         for i, p in enumerate(discs(16, 1, 4))
@@ -105,11 +139,18 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     told = card["trained"]
     assert (told["vetted_positives"], told["vetted_negatives"]) == (4, 1)
     assert (told["real_positives"], told["real_negatives"]) == (0, 39)
-    assert card["validation"]["positives"] == 0
+    told = card["validation"]
+    assert (told["cutouts"], told["positives"], told["synthetic_positives"]) == (44, 0, 2)
+    assert str(tmp_path) not in (out / "detector.json").read_text()
     listed = pd.read_parquet(out / "trained_on.parquet").set_index("object_id")
+    assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, VETTED]
     shares = {"share": 0.0, "negative_share": 0.0}
     asked = config.model_copy(update={"vetted": vetted.model_copy(update=shares)})
     held_out = run(stores, synthetic, none, asked, tmp_path / "e", tmp_path, "cpu")
     told = load_detector(held_out, "cpu").card["trained"]
-    assert (told["vetted_positives"], told["real_negatives"]) == (0, 39)
-    assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, "vetted"]
+    assert (told["vetted_positives"], told["vetted_negatives"], told["real_negatives"]) == (
+        0,
+        0,
+        39,
+    )
+    assert set(pd.read_parquet(held_out / "trained_on.parquet")["source"]) == {REAL}

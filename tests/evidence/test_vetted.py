@@ -140,8 +140,8 @@ def test_a_probability_of_being_drawn_serves_as_well(tmp_path):
     ("old", "new", "said"),
     [
         ("grade,", "mark,", "lacks grade; it has object_id, mark, stratum"),
-        ("4,X,rest", "1,X,rest", "1 stands in it twice; a second pass is a column, grade_2"),
-        ("4,X,rest", "4,,rest", "4 has no grade; leave out what nobody has looked at"),
+        ("4,X,rest", "1,X,rest", "vetted.csv twice; a second pass is a column, grade_2"),
+        ("4,X,rest", "4,,rest", "vetted.csv; leave out what nobody has looked at"),
         ("rest,100,X", "rest,90,X", "stratum_size is how many objects a stratum holds, the same"),
         ("rest,100", "rest,1", "not less than were vetted"),
         ("top,4", "top,four", "stratum_size is 'four' in row 1; it has to be a number"),
