@@ -13,7 +13,7 @@ from discovery.evidence.config import VettedConfig
 from discovery.evidence.metrics import wilson
 from discovery.evidence.vetted import cells_of, draw_totals, kappa, read_vetted, total
 
-TOPS = (10, 30, 100, 300)
+TOPS = (10, 30, 100, 200, 300)
 TRUE = ("A", "B")
 
 
@@ -26,15 +26,16 @@ def main(path: Path) -> None:
         "second pass": rows["grade_2"].isin(TRUE),
     }
     passes["both"] = passes["first pass"] & passes["second pass"]
+    # as far down as all were looked at
+    tops = [top for top in TOPS if (rows["rank"] <= top).sum() == top]
+    rest = rows["rank"] > max(tops)
     for name, is_true in passes.items():
         print(f"{name}:")
-        for top in TOPS:
+        for top in tops:
             share = wilson(int(is_true[rows["rank"] <= top].sum()), top)
             print(f"  first {top:>3}: {share.k:>2} true, {_percent(share)}")
-        rest = wilson(
-            int(is_true[rows["rank"] > max(TOPS)].sum()), (rows["rank"] > max(TOPS)).sum()
-        )
-        print(f"  of {rest.n} others: {rest.k} true, {_percent(rest)}")
+        share = wilson(int(is_true[rest].sum()), int(rest.sum()))
+        print(f"  of {share.n} others: {share.k} true, {_percent(share)}")
         cells = cells_of(rows.assign(is_true=is_true))
         low, high = np.percentile(draw_totals(cells, np.random.default_rng(0)), (2.5, 97.5))
         print(f"  in all: {total(cells):.0f} ({low:.0f} to {high:.0f})")

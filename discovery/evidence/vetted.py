@@ -236,7 +236,9 @@ def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
             f"the first is {vetted['object_id'][lost].iloc[0]}; valid are object_ids of the search "
             "split, of each galaxy the cutout that scored best."
         )
-    rows = vetted.join(searched[["probability", "rank", "candidate"]], on="object_id")
+    found = searched[["probability", "rank", "candidate"]]
+    # a table that was exported from a catalogue has columns of the same names
+    rows = vetted.drop(columns=list(found), errors="ignore").join(found, on="object_id")
     rows.attrs["searched"] = len(searched)
     return rows
 
