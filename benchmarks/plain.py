@@ -28,6 +28,7 @@ NAMES = {
     "asymmetry": "asymmetry under half a turn",
     "roundness": "axis ratio, the flat ones first",
 }
+RULERS = ("colour", "sky")
 
 
 def main(folder: Path) -> None:
@@ -42,9 +43,17 @@ def main(folder: Path) -> None:
     if not published.any():
         sys.exit(f"no published object was searched in {folder}")
     print(f"{published.sum()} published of {len(searched):,} searched")
-    _say("the detector", published, searched["score"].to_numpy())
+    score = searched["score"].to_numpy()
+    _say("the detector", published, score)
     for name, what in NAMES.items():
         _say(what, published, measured[name].to_numpy())
+    both = sum(measured[name].rank(na_option="top") for name in RULERS)
+    _say("the ranks by redness and by border light, added", published, both.to_numpy())
+    alike = np.ones(len(searched), bool)
+    for name in RULERS:
+        alike &= (measured[name] >= measured[name][published].min()).to_numpy()
+    print(f"among the {alike.sum():,} as red and as bright at the border as the published ones:")
+    _say("the detector", published[alike], score[alike])
 
 
 def measure(run: Run, object_ids: list[str]) -> pd.DataFrame:
