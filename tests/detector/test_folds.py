@@ -1,6 +1,7 @@
 """Which galaxy is in which fold."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from discovery.detector.config import DetectorConfig
-from discovery.detector.folds import Folds
+from discovery.detector.folds import CrossFitted, Folds
 from discovery.surveys.ingest import _drawn
 
 NOBODY = pd.DataFrame({"object_id": [], "galaxy": []})
@@ -57,3 +58,13 @@ def test_one_fold_leaves_digests_as_they_were_and_more_do_not():
     assert DetectorConfig(folds=2).model_dump()["folds"] == 2
     with pytest.raises(ValidationError, match="folds"):
         DetectorConfig(folds=0)
+
+
+def test_scores_are_told_apart_by_which_galaxies_each_detector_scores():
+    one = SimpleNamespace(digest="a")
+    lists = [
+        pd.DataFrame({"object_id": ["g1", None], "galaxy": [galaxy, None]})
+        for galaxy in ("g1", "g1", "g2")
+    ]
+    same, again, other = (CrossFitted((one, one), Folds(2, 1, known)).digest for known in lists)
+    assert same == again != other
