@@ -28,7 +28,7 @@ def main(path: Path) -> None:
     passes["both"] = passes["first pass"] & passes["second pass"]
     # as far down as all were looked at
     tops = [top for top in TOPS if (rows["rank"] <= top).sum() == top]
-    rest = rows["rank"] > max(tops)
+    rest = rows["rank"] > max(tops, default=0)
     for name, is_true in passes.items():
         print(f"{name}:")
         for top in tops:

@@ -1,6 +1,6 @@
 """What a detector is made of and how it is trained."""
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from discovery.errors import BadInput
 from discovery.morphology import artefacts, lanes
+from discovery.morphology.kinds import check_weights
 
 CLEAR, BESIDE, SCREEN = CONTROLS = ("clear", "beside", "screen")
 
@@ -97,16 +98,7 @@ class PaintedConfig(BaseModel):
     @field_validator("controls")
     @classmethod
     def _controls_exist(cls, controls):
-        if unknown := sorted(set(controls) - set(CONTROLS)):
-            raise ValueError(
-                f"there is no control {unknown[0]!r}; the kinds are {', '.join(CONTROLS)}"
-            )
-        if min(controls.values(), default=0) < 0 or not 0 < sum(controls.values()) < math.inf:
-            raise ValueError(
-                "the weights of the controls must not be negative, and one at least must be above "
-                "0, for example { clear = 1.0 }; for none at all set control_share = 0"
-            )
-        return controls
+        return _said(partial(check_weights, kinds=CONTROLS, called="control"), controls)
 
 
 class ArtefactConfig(BaseModel):

@@ -138,8 +138,7 @@ def batch_plan(
     take its place. `hard` are rows of real negatives to draw more often.
     """
     positives = max(1, round(config.batch * config.positive_fraction))
-    left = {DREAMT: _left_of_made(train, config, step)}
-    left[PAINTED] = left[DREAMT]
+    left = dict.fromkeys((DREAMT, PAINTED), _left_of_made(train, config, step))
     of_positives, of_negatives = (
         {source: share * left.get(source, 1.0) for source, share in shares.items()}
         for shares in (shares_of(config, 1), shares_of(config, 0))

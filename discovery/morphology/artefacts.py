@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
-from discovery.errors import BadInput
+from discovery.morphology.kinds import check_weights
 from discovery.morphology.paint import (
     Host,
     footprint,
@@ -111,13 +111,7 @@ def check_kinds(weights: Mapping[str, float]) -> None:
     Raises:
         BadInput: a kind is unknown, or no weight is above 0.
     """
-    if unknown := sorted(set(weights) - set(KINDS)):
-        raise BadInput(f"there is no artefact {unknown[0]!r}; there are {', '.join(KINDS)}.")
-    if not sum(weights.values()) > 0 or min(weights.values()) < 0:
-        raise BadInput(
-            "the weights of the artefacts must not be negative, and one at least must be above 0, "
-            "for example { gap = 1.0 }."
-        )
+    check_weights(weights, KINDS, "artefact")
 
 
 def _line(host, angle, offset, width, side):

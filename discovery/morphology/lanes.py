@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from discovery.errors import BadInput
 from discovery.morphology.dust import DustDisc
+from discovery.morphology.kinds import check_weights
 from discovery.morphology.paint import Host, draw_dust
 
 
@@ -74,15 +74,7 @@ def draw_lane(rng: np.random.Generator, host: Host, weights: Mapping[str, float]
 
 def check_kinds(weights: Mapping[str, float]) -> None:
     """Refuse weights that nothing can be drawn by; see `draw_lane`."""
-    if unknown := sorted(set(weights) - set(KINDS)):
-        raise BadInput(
-            f"there is no kind of lane {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
-        )
-    if not sum(weights.values()) > 0 or min(weights.values()) < 0:
-        raise BadInput(
-            "the weights of the kinds of lanes must not be negative, and one at least must be "
-            "above 0, for example { settled = 1.0 }."
-        )
+    check_weights(weights, KINDS, "kind of lane")
 
 
 def _disc(rng, host, tau, r_out, hole, height, inclination, turned,

@@ -92,7 +92,7 @@ def test_another_picture_without_a_galaxy_is_refused(pixels, host):
 
 def test_an_artefact_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(
-        BadInput, match=r"no artefact 'cosmic'; there are gap, trail, neighbour, pair"
+        BadInput, match=r"no artefact 'cosmic'; the kinds are gap, trail, neighbour, pair"
     ):
         artefacts.check_kinds({"cosmic": 1.0})
     with pytest.raises(BadInput, match=r"one at least must be above 0, for example \{ gap"):

@@ -69,7 +69,9 @@ def test_kinds_are_drawn_by_their_weight():
 def test_a_kind_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(BadInput, match=r"no kind of lane 'spiral'; the kinds are any, settled"):
         check_kinds({"spiral": 1.0})
-    with pytest.raises(BadInput, match=r"one at least must be above 0, for example \{ settled"):
+    with pytest.raises(BadInput, match=r"one at least must be above 0, for example \{ any"):
         check_kinds({"lens": 0.0})
     with pytest.raises(BadInput, match="must not be negative"):
         check_kinds({"lens": -1.0, "ring": 3.0})
+    with pytest.raises(BadInput, match="or infinite"):
+        check_kinds({"lens": np.inf})
