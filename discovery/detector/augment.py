@@ -56,13 +56,21 @@ def _uniform(count, low, high, rng):
 def _affine(images, config, rng):
     count, _, size, _ = images.shape
     angle = _uniform(count, -math.pi, math.pi, rng)
-    scale = 1 / _uniform(count, 1 - config.zoom, 1 + config.zoom, rng)
+    zoom = _uniform(count, 1 - config.zoom, 1 + config.zoom, rng)
+    scale = 1 / zoom / _enlarging(count, config, rng)
     # affine_grid measures shifts in half image sides.
     shift = _uniform((count, 2), -config.shift_px, config.shift_px, rng) * 2 / size
     cos, sin = scale * angle.cos(), scale * angle.sin()
     theta = torch.stack((cos, -sin, shift[:, 0], sin, cos, shift[:, 1]), 1).view(count, 2, 3)
     grid = F.affine_grid(theta, images.shape, align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _enlarging(count, config, rng):
+    if not config.enlarged:
+        return 1.0
+    by = _uniform(count, 0, math.log(config.enlarged_to), rng).exp()
+    return torch.where(torch.rand(count, generator=rng) < config.enlarged, by, 1.0)
 
 
 def _gain(images, config, rng):

@@ -24,6 +24,11 @@ class AugmentConfig(BaseModel):
         0.5, ge=0, le=1, description="share of the images that is turned, zoomed and shifted"
     )
     zoom: float = Field(0.12, ge=0, lt=1, description="zoom up to 1 ± this")
+    enlarged: float = Field(
+        0.0, ge=0, le=1, description="share of those that is enlarged as well: near galaxies "
+        "overflow a field of fixed size, and how large it is says not what it is",
+    )  # fmt: skip
+    enlarged_to: float = Field(2.4, gt=1, le=4, description="by up to this factor")
     shift_px: float = Field(2.0, ge=0, description="shift up to ± this many pixels")
     brightness: float = Field(0.12, ge=0, description="σ of ln(gain), one gain per image")
     colour: float = Field(0.04, ge=0, description="σ of ln(gain), one gain per image and band")
@@ -80,11 +85,6 @@ class PaintedConfig(BaseModel):
         {"settled": 3.0, "lens": 2.0, "any": 2.0, "polar": 1.0, "ring": 1.0, "patches": 1.0},
         description=f"kinds of lanes and how often each is drawn: {', '.join(lanes.KINDS)}",
     )
-    enlarged: float = Field(
-        0.0, ge=0, le=1, description="share of the hosts that is enlarged, with its control: "
-        "near galaxies overflow a field of fixed size",
-    )  # fmt: skip
-    enlarged_to: float = Field(2.2, gt=1, le=4, description="by up to this factor")
     seeing: Literal["measured", "drawn"] = Field(
         "measured", description="how soft a lane is: measured reads the seeing off the grain of "
         "each picture's noise (SDSS), drawn draws it from that of galaxies of 4 to 15 arcsec",

@@ -7,12 +7,11 @@ Everything follows from the seed and the order of the real examples, and is kept
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 import discovery
 from discovery.detector.config import BESIDE, CONTROLS, SCREEN, DetectorConfig, PaintedConfig
@@ -240,8 +239,8 @@ def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
     """A galaxy with a lane that is seen; None where none of TRIES on as many galaxies is."""
     config = lanes.config
     rng = np.random.default_rng((config.seed, _LANE, number))
-    for at in rng.integers(len(canvases), size=TRIES):
-        plain, canvas = _perhaps_enlarged(pixels[canvases[at].row], canvases[at], config, rng)
+    for canvas in (canvases[at] for at in rng.integers(len(canvases), size=TRIES)):
+        plain = pixels[canvas.row]
         dust = draw_lane(rng, canvas.host, config.painted.kinds)
         of_canvas = canvas.host, canvas.seeing_px
         # new noise would count as contrast, and so would a dimmed neighbour
@@ -252,32 +251,6 @@ def _laned(pixels, canvases, number, lanes: Lanes) -> _Laned | None:
             spoilt = _perhaps_spoilt(image, canvas.host, pixels, lanes, rng)
             return _Laned(spoilt, plain, canvas)
     return None
-
-
-def _perhaps_enlarged(plain, canvas, config, rng):
-    """A part of the hosts overflows the frame, as near galaxies do in a field of fixed size."""
-    asked = config.painted
-    if not asked.enlarged or rng.random() >= asked.enlarged:
-        return plain, canvas
-    by = float(np.exp(rng.uniform(0, np.log(asked.enlarged_to))))
-    return _enlarged(plain, by), _as_large(canvas, by, len(plain))
-
-
-def _enlarged(plain, by):
-    """The middle of a picture at `by` times its scale, uint8 (S, S, 3)."""
-    side = len(plain)
-    edge = (side - side / by) / 2
-    box = (edge, edge, side - edge, side - edge)
-    image = Image.fromarray(plain).resize((side, side), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image)
-
-
-def _as_large(canvas, by, side):
-    host = canvas.host
-    # measured before: the sky of a galaxy that overflows its frame is not in the picture
-    large = replace(host, x0=host.x0 * by, y0=host.y0 * by, half_light=host.half_light * by,
-                    grain=host.grain * by)  # fmt: skip
-    return Canvas(canvas.row, large, min(canvas.seeing_px * by, paint.SOFTEST_OF_SIDE * side))
 
 
 def _inner(canvas, side):

@@ -136,11 +136,9 @@ class InjectionConfig(BaseModel):
     )
     ring_share: float = Field(0.5, ge=0, le=1, description="share of rings; the rest are discs")
     seeing_arcsec: float = Field(
-        1.3, gt=0, description="full width at half maximum, where the pixel scale is known"
-    )
-    seeing_px: float = Field(
-        1.2, gt=0, description="σ on the delivered pixels, where no pixel scale is known"
-    )
+        1.3, gt=0, description="full width at half maximum, where the pixel scale is known; "
+        "elsewhere it is read off the grain of the noise",
+    )  # fmt: skip
     seed: int = Field(1, ge=0, description="decides hosts and lanes")
 
     @model_validator(mode="after")

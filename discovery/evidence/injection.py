@@ -40,6 +40,7 @@ from discovery.files import digest
 from discovery.morphology.captions import tags_of
 from discovery.morphology.dust import DustDisc
 from discovery.morphology.paint import Host, lane_contrast, measure_host, paint, without_depth
+from discovery.morphology.paint import seeing_of as grain_seeing
 from discovery.progress import track
 from discovery.run import Manifest, Run
 from discovery.surveys.mock import STANDS_OUT
@@ -143,7 +144,7 @@ def _painted(host: dict, images: dict[str, bytes], config: InjectionConfig) -> l
     except BadInput:
         return []
     rng = np.random.default_rng((config.seed, int(digest(host["object_id"])[:12], 16)))
-    dust, seeing = draw_lane(rng, shape, config), seeing_of(host, side, config)
+    dust, seeing = draw_lane(rng, shape, config), seeing_of(host, side, shape, config)
     pictures = [
         paint(plain, lane, shape, seeing, noise=rng) for lane in (dust, without_depth(dust))
     ]
@@ -175,11 +176,15 @@ def arcsec_per_px(host: dict, side: int) -> float:
     return scale * min(host["width"], host["height"]) * host["crop"] / side
 
 
-def seeing_of(host: dict, side: int, config: InjectionConfig) -> float:
-    """σ of the point-spread function in px of the picture."""
+def seeing_of(host: dict, side: int, shape: Host, config: InjectionConfig) -> float:
+    """σ of the point-spread function in px of the picture.
+
+    Of a picture that was enlarged by who knows what the noise tells: a lane that is sharper than
+    the galaxy below it would be another object than the sky has.
+    """
     scale = arcsec_per_px(host, side)
     if np.isnan(scale):
-        return config.seeing_px
+        return grain_seeing(shape, side)
     return max(config.seeing_arcsec / SIGMA_OF_FWHM / scale, 0.3)
 
 

@@ -8,7 +8,7 @@ that it can be shown as a negative. Lengths are px of the picture, as in `paint`
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.ndimage import affine_transform, gaussian_filter, shift
 
 from discovery.morphology.kinds import check_weights
 from discovery.morphology.paint import (
@@ -55,6 +55,18 @@ def trail(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Str
     return show(light + peak * colour[:, None, None] * line / line.max(), stretch)
 
 
+def shifted(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Stretch = SDSS):
+    """A picture whose bands do not lie on each other, uint8 (S, S, 3): one of the three is moved by
+    half a px to two and a half of the survey, which leaves a red edge on one side of the nucleus.
+    """
+    light = light_of(pixels, stretch).copy()
+    far = min(host.grain, len(pixels) / 16) / GRAIN_PX * rng.uniform(0.5, 2.5)
+    where, band = rng.uniform(0, 2 * np.pi), rng.integers(3)
+    by = (far * np.sin(where), far * np.cos(where))
+    light[band] = shift(light[band], by, order=1, mode="nearest")
+    return show(light, stretch)
+
+
 def neighbour(
     pixels: np.ndarray,
     host: Host,
@@ -78,7 +90,7 @@ def pair(
     return _beside(pixels, host, rng, other, (0.5, 1.5), (0.4, 1.0), stretch)
 
 
-ALONE: dict[str, Callable] = {"gap": gap, "trail": trail}
+ALONE: dict[str, Callable] = {"gap": gap, "trail": trail, "shifted": shifted}
 OF_TWO: dict[str, Callable] = {"neighbour": neighbour, "pair": pair}
 KINDS = (*ALONE, *OF_TWO)
 

@@ -48,6 +48,21 @@ def test_largest_blur_has_the_variance_it_names():
     assert variance.max() == pytest.approx(0.8**2, rel=0.03)
 
 
+def test_a_part_is_enlarged_evenly_in_the_logarithm_up_to_its_factor():
+    offsets = torch.arange(64) - 31.5
+    blob = 250 * torch.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 4.0**2))
+    same = blob.round().to(torch.uint8)[None, ..., None].repeat(600, 1, 1, 3)
+    changes = {"affine_share": 1.0, "zoom": 0.0, "shift_px": 0.0}
+    config = NOTHING.model_copy(update=changes | {"enlarged": 0.5, "enlarged_to": 2.0})
+    light = augment(same, config, seeded(1)).double().sum(3)
+    sigma = ((light.sum(1) * offsets**2).sum(1) / light.sum((1, 2))).sqrt()
+    larger = (sigma / 4.0)[sigma > 4.0 * 1.03]
+    # one in 24 of those enlarged is so by less than 3 %
+    assert len(larger) / 600 == pytest.approx(0.48, abs=0.05)
+    assert larger.max() == pytest.approx(2.0, rel=0.03)
+    assert larger.median() == pytest.approx(2**0.52, rel=0.05)
+
+
 def test_noise_has_the_sigma_it_names():
     grey = torch.full((300, 16, 16, 3), 128, dtype=torch.uint8)
     noisy = augment(grey, NOTHING.model_copy(update={"noise": 0.05}), seeded(1)).double()

@@ -117,19 +117,6 @@ def test_a_control_is_the_galaxy_of_its_positive(painted):
         assert np.abs(lane.astype(int) - control).max() > 10
 
 
-def test_an_enlarged_host_overflows_its_frame_and_so_does_its_control():
-    asked = {"enlarged": 1.0, "enlarged_to": 3.0, "controls": {"clear": 1.0}}
-    train, _ = painted_examples(galaxies(), config(**asked))
-    apart = [
-        np.abs(control.astype(int) - galaxies().pixels).mean((1, 2, 3)).min()
-        for control in train.pixels[COUNT:]
-    ]
-    border = train.pixels[COUNT:, :, [0, -1]].mean((1, 2, 3))
-    as_delivered = galaxies().pixels[:, :, [0, -1]].mean()
-    assert np.median(apart) > 2
-    assert (border > as_delivered).mean() > 0.8
-
-
 @pytest.mark.parametrize("wrong", [{"sky": 1.0}, {"clear": -1.0}, {"clear": 0.0}, {}])
 def test_controls_that_cannot_be_drawn_are_refused(wrong):
     with pytest.raises(ValidationError, match="control"):

@@ -1,5 +1,7 @@
 """Painted lanes: what they are drawn from, what they are painted on, and what is counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,12 +52,14 @@ def test_angles_count_from_the_major_axis_and_sizes_are_on_the_sky(lanes):
         # 1.3 arcsec of FWHM are 0.552 arcsec of σ.
         ({"width": 424, "height": 424, "crop": 0.35, "pixscale_arcsec": 0.2}, 148, 0.552 / 0.2),
         ({"width": 424, "height": 424, "crop": 1.0, "pixscale_arcsec": 0.2}, 192, 0.552 / 0.4417),
-        ({"width": 90, "height": 90, "crop": 1.0, "pixscale_arcsec": None}, 90, 1.2),
+        # no scale is known: the noise is correlated over 2.5 px, and so is the light
+        ({"width": 90, "height": 90, "crop": 1.0, "pixscale_arcsec": None}, 90, 2.5),
     ],
 )
 def test_the_seeing_is_that_of_the_pixels_painted_on(row, side, sigma):
     assert injection.delivered_side(row) == side
-    assert injection.seeing_of(row, side, CONFIG) == pytest.approx(sigma, rel=5e-3)
+    seeing = injection.seeing_of(row, side, replace(HOST, grain=2.5), CONFIG)
+    assert seeing == pytest.approx(sigma, rel=5e-3)
 
 
 def test_bins_hold_a_fifth_each_and_every_lane_once():

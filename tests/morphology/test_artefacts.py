@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import center_of_mass
 
 from discovery.errors import BadInput
 from discovery.morphology import artefacts
@@ -50,6 +51,22 @@ def test_a_trail_only_adds_light_and_mostly_in_one_band(pixels, host):
     assert 0.6 < np.mean(of_one) < 0.95
 
 
+def test_shifted_bands_move_one_band_and_leave_the_others(pixels, host):
+    apart = []
+    for seed in range(40):
+        spoilt = artefacts.shifted(pixels, host, np.random.default_rng(seed))
+        before, after = light_of(pixels), light_of(spoilt)
+        moved = np.abs(after - before).sum(axis=(1, 2))
+        band = int(np.argmax(moved))
+        # what 8 bits lose of a bright px
+        assert np.delete(moved, band).max() < 0.1 * moved[band]
+        centres = [np.array(center_of_mass(light[band].clip(0))) for light in (before, after)]
+        apart.append(np.hypot(*(centres[1] - centres[0])))
+    grain = min(host.grain, SIDE / 16) / artefacts.GRAIN_PX
+    assert max(apart) < 2.5 * grain + 0.3
+    assert np.median(apart) == pytest.approx(1.5 * grain, rel=0.35)
+
+
 def test_a_neighbour_adds_the_light_of_another_galaxy_where_it_says(pixels, host):
     other = picture(size=4.0, x0=3.0, y0=-2.0, red=1.6)
     for kind, low, high in (("neighbour", 1.6, 3.0), ("pair", 0.5, 1.5)):
@@ -92,7 +109,7 @@ def test_another_picture_without_a_galaxy_is_refused(pixels, host):
 
 def test_an_artefact_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(
-        BadInput, match=r"no artefact 'cosmic'; the kinds are gap, trail, neighbour, pair"
+        BadInput, match=r"no artefact 'cosmic'; the kinds are gap, trail, shifted, neighbour, pair"
     ):
         artefacts.check_kinds({"cosmic": 1.0})
     with pytest.raises(BadInput, match=r"one at least must be above 0, for example \{ gap"):
