@@ -10,7 +10,7 @@ import pandas as pd
 from discovery import scored
 from discovery.cutouts.store import CutoutStore, load_pixels
 from discovery.detector.checkpoint import Detector, load_detector
-from discovery.detector.field import FAR, fitting_crop, half_light, spread_out
+from discovery.detector.field import FAR, fitting_crop, half_light, half_light_of, spread_out
 from discovery.detector.score import score_store
 from discovery.detector.shipped import TRAINED_ON, folder_of, has_list, taught_by
 from discovery.errors import BadInput
@@ -149,10 +149,9 @@ def _told(folder: Path, store: CutoutStore) -> pd.DataFrame:
 
 
 def _field(store: CutoutStore, detector: Detector, chosen: bool) -> str:
-    crop = store.table(["crop"])["crop"].median()
-    _, shard = next(store.iter_shards(["image", "crop"]))
-    some = [shard.slice(place, 1).to_pylist()[0] for place in spread_out(range(len(shard)))]
-    shown = half_light((row["image"], row["crop"]) for row in some) if _learnt(detector) else None
+    rows = store.table(["object_id", "crop"])
+    shown = half_light_of([store], rows["object_id"].tolist()) if _learnt(detector) else None
+    crop = rows["crop"].median()
     return scored.field_in_words(crop, chosen, shown, detector.card.get("field"), FAR)
 
 

@@ -28,13 +28,14 @@ Synthetic rows also carry
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from discovery.cutouts.decode import UnreadableImage, decode
@@ -123,6 +124,17 @@ class CutoutStore:
         for shard in self.shards:
             yield shard, _read(shard, columns)
 
+    def iter_rows(self, object_ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows named, shard by shard; of a shard that has none of them the ids alone are
+        read.
+        """
+        wanted = pa.array(list(object_ids), pa.string())
+        for shard in self.shards:
+            object_id = _read(shard, ["object_id"])["object_id"]
+            named = pc.is_in(object_id.cast(pa.string()), wanted)
+            if pc.any(named).as_py():
+                yield _read(shard, columns).filter(named)
+
 
 def _open(shard: Path) -> pq.ParquetFile:
     try:
@@ -168,10 +180,8 @@ def load_pixels(store: CutoutStore, object_ids: Sequence[str], size: int) -> np.
         found.add(object_id)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for _, shard in store.iter_shards(["object_id", "image", "crop"]):
-            wanted = [object_id in places for object_id in shard["object_id"].to_pylist()]
-            chosen = shard.filter(pa.array(wanted, pa.bool_()))
-            list(threads.map(put, *(column.to_pylist() for column in chosen.columns)))
+        for rows in store.iter_rows(places, ["object_id", "image", "crop"]):
+            list(threads.map(put, *(column.to_pylist() for column in rows.columns)))
     if lost := places.keys() - found:
         raise BadInput(f"{store.folder} has no cutout {min(lost)}; was the store made anew?")
     return pixels

@@ -127,12 +127,8 @@ def paint_hosts(
 
 
 def _images(store: CutoutStore, wanted: set[str]) -> dict[str, bytes]:
-    found = {}
-    for _, shard in store.iter_shards(["object_id", "image"]):
-        for object_id, image in zip(*(c.to_pylist() for c in shard.columns), strict=True):
-            if object_id in wanted:
-                found[object_id] = image
-    return found
+    tables = store.iter_rows(wanted, ["object_id", "image"])
+    return {row["object_id"]: row["image"] for rows in tables for row in rows.to_pylist()}
 
 
 def _painted(host: dict, images: dict[str, bytes], config: InjectionConfig) -> list[dict]:

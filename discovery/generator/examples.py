@@ -64,10 +64,9 @@ class StoredImages:
         self.shape = (len(object_ids), size, size, 3)
         places = {object_id: i for i, object_id in enumerate(object_ids)}
         self._kept: list[tuple[bytes, float]] = [(b"", 1.0)] * len(object_ids)
-        for _, shard in store.iter_shards(["object_id", "image", "crop"]):
-            for row in shard.to_pylist():
-                if row["object_id"] in places:
-                    self._kept[places[row["object_id"]]] = (row["image"], row["crop"])
+        for rows in store.iter_rows(places, ["object_id", "image", "crop"]):
+            for row in rows.to_pylist():
+                self._kept[places[row["object_id"]]] = (row["image"], row["crop"])
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -33,6 +33,23 @@ def store(tmp_path):
     return CutoutStore(tmp_path)
 
 
+def test_rows_are_found_in_their_shards_and_other_shards_are_left_alone(store, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "discovery.cutouts.store._read",
+        lambda shard, columns: (
+            read.append((shard, columns)) or pq.read_table(shard, columns=columns)
+        ),
+    )
+    rows = [
+        r for t in store.iter_rows(["5", "1", "9"], ["object_id", "image"]) for r in t.to_pylist()
+    ]
+    assert rows == [{"object_id": "1", "image": png(1)}, {"object_id": "5", "image": png(5)}]
+    assert [shard.parent.name + shard.stem[-1] for shard, names in read if "image" in names] == [
+        "a0", "b0",
+    ]  # fmt: skip
+
+
 def test_what_was_written_is_read_back_by_any_parquet_reader(tmp_path):
     told = {
         "object_id": "587742615639294556",
