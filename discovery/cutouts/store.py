@@ -125,8 +125,8 @@ class CutoutStore:
             yield shard, _read(shard, columns)
 
     def iter_rows(self, object_ids: Collection[str], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield the rows named, shard by shard; of a shard that has none of them the ids alone are
-        read.
+        """Yield the rows named, shard by shard, in the order of the store; of a shard that has none
+        of them the ids alone are read.
         """
         wanted = pa.array(list(object_ids), pa.string())
         for shard in self.shards:
@@ -146,6 +146,9 @@ def _open(shard: Path) -> pq.ParquetFile:
     missing = {"object_id", "image", "crop"} - set(opened.schema_arrow.names)
     if missing:
         raise BadInput(f"{shard} is no cutout shard: it lacks {', '.join(sorted(missing))}.")
+    kind = opened.schema_arrow.field("object_id").type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise BadInput(f"{shard} is no cutout shard: object_id is {kind}; write it as string.")
     return opened
 
 

@@ -25,7 +25,7 @@ class AugmentConfig(BaseModel):
     )
     zoom: float = Field(0.12, ge=0, lt=1, description="zoom up to 1 ± this")
     enlarged: float = Field(
-        0.0, ge=0, le=1, description="share of those that is enlarged as well: near galaxies "
+        0.0, ge=0, le=1, description="share of those that is enlarged besides: near galaxies "
         "overflow a field of fixed size, and how large it is says not what it is",
     )  # fmt: skip
     enlarged_to: float = Field(2.4, gt=1, le=4, description="by up to this factor")

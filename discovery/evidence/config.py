@@ -136,8 +136,11 @@ class InjectionConfig(BaseModel):
     )
     ring_share: float = Field(0.5, ge=0, le=1, description="share of rings; the rest are discs")
     seeing_arcsec: float = Field(
-        1.3, gt=0, description="full width at half maximum, where the pixel scale is known; "
-        "elsewhere it is read off the grain of the noise",
+        1.3, gt=0, description="full width at half maximum, where the pixel scale is known"
+    )
+    seeing_px: float | None = Field(
+        None, gt=0, description="σ on the delivered pixels, where no pixel scale is known; without "
+        "it it is read off the grain of the noise (SDSS)",
     )  # fmt: skip
     seed: int = Field(1, ge=0, description="decides hosts and lanes")
 

@@ -40,7 +40,7 @@ from discovery.files import digest
 from discovery.morphology.captions import tags_of
 from discovery.morphology.dust import DustDisc
 from discovery.morphology.paint import Host, lane_contrast, measure_host, paint, without_depth
-from discovery.morphology.paint import seeing_of as grain_seeing
+from discovery.morphology.paint import seeing_of as seeing_of_grain
 from discovery.progress import track
 from discovery.run import Manifest, Run
 from discovery.surveys.mock import STANDS_OUT
@@ -175,12 +175,12 @@ def arcsec_per_px(host: dict, side: int) -> float:
 def seeing_of(host: dict, side: int, shape: Host, config: InjectionConfig) -> float:
     """σ of the point-spread function in px of the picture.
 
-    Of a picture that was enlarged by who knows what the noise tells: a lane that is sharper than
-    the galaxy below it would be another object than the sky has.
+    Where no pixel scale is known the noise tells how far a picture was enlarged: no lane is sharper
+    than the galaxy that it lies in.
     """
     scale = arcsec_per_px(host, side)
     if np.isnan(scale):
-        return grain_seeing(shape, side)
+        return config.seeing_px or seeing_of_grain(shape, side)
     return max(config.seeing_arcsec / SIGMA_OF_FWHM / scale, 0.3)
 
 

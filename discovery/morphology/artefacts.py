@@ -57,9 +57,9 @@ def trail(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Str
 
 def shifted(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Stretch = SDSS):
     """A picture whose bands do not lie on each other, uint8 (S, S, 3): one of the three is moved by
-    half a px to two and a half of the survey, which leaves a red edge on one side of the nucleus.
+    half a px to two and a half of the survey, which colours the two sides of the nucleus.
     """
-    light = light_of(pixels, stretch).copy()
+    light = light_of(pixels, stretch)
     far = min(host.grain, len(pixels) / 16) / GRAIN_PX * rng.uniform(0.5, 2.5)
     where, band = rng.uniform(0, 2 * np.pi), rng.integers(3)
     by = (far * np.sin(where), far * np.cos(where))

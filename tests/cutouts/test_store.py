@@ -33,6 +33,13 @@ def store(tmp_path):
     return CutoutStore(tmp_path)
 
 
+def test_ids_that_are_numbers_are_refused(tmp_path):
+    table = pa.table({"object_id": [1, 2], "image": [png(1), png(2)], "crop": [1.0, 1.0]})
+    pq.write_table(table, tmp_path / "00000.parquet")
+    with pytest.raises(BadInput, match="object_id is int64; write it as string"):
+        load_pixels(CutoutStore(tmp_path), ["1"], 16)
+
+
 def test_rows_are_found_in_their_shards_and_other_shards_are_left_alone(store, monkeypatch):
     read = []
     monkeypatch.setattr(

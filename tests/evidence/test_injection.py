@@ -62,6 +62,11 @@ def test_the_seeing_is_that_of_the_pixels_painted_on(row, side, sigma):
     assert seeing == pytest.approx(sigma, rel=5e-3)
 
 
+def test_the_seeing_of_pixels_without_a_scale_can_be_given():
+    row = {"width": 90, "height": 90, "crop": 1.0, "pixscale_arcsec": None}
+    assert injection.seeing_of(row, 90, HOST, InjectionConfig(seeing_px=1.7)) == 1.7
+
+
 def test_bins_hold_a_fifth_each_and_every_lane_once():
     rows = pd.DataFrame({name: np.arange(100.0) for name in injection.PARAMETERS})
     rows["found"] = np.arange(100) >= 50
