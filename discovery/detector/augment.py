@@ -68,7 +68,7 @@ def _affine(images, config, rng):
 
 def _enlarging(count, config, rng):
     if not config.enlarged:
-        return 1.0
+        return 1.0  # nothing is drawn, so that what is drawn afterwards stays as it was
     by = _uniform(count, 0, math.log(config.enlarged_to), rng).exp()
     return torch.where(torch.rand(count, generator=rng) < config.enlarged, by, 1.0)
 
