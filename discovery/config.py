@@ -174,7 +174,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _has_positives_to_compare_with(self):
         compared = self.searches and self.evidence.compare_without_synthetic
-        taught = self.detector.painted.count or self.detector.vetted.table
+        taught = self.detector.painted.count or self.detector.vetted.tables
         taught = taught or any(map(_may_teach, self.survey))
         if compared and not taught:
             raise ValueError(

@@ -146,7 +146,7 @@ def _settings(run: Run, *sections: str) -> dict:
     # Where the files lie decides nothing; what they are is in the surveys' fingerprints.
     places = {
         "survey": {"__all__": {"path": True, "published": {"table": True}}},
-        "detector": {"vetted": {"table": True}},
+        "detector": {"vetted": {"tables": True}},
     }
     # `discovery evidence` is no step: what it is asked decides nothing that the walk makes.
     asked = {"sky", "ablation", "injection", "vetted", "classification", "quoted_prevalence",

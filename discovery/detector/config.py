@@ -130,13 +130,14 @@ class VettedLabelsConfig(BaseModel):
 
     model_config = _SETTINGS
 
-    table: Path | None = Field(
-        None, description="CSV: object_id, grade, and of a second pass grade_2; none: nobody has "
-        "looked",
+    tables: tuple[Path, ...] = Field(
+        (), description="CSV files, one of each look: object_id, grade, and of a second pass "
+        "grade_2; none: nobody has looked",
     )  # fmt: skip
     true_grades: tuple[str, ...] = Field(
-        ("A", "B"), min_length=1, description="grades of the quarry; what every pass graded so is "
-        "a positive, what none did a negative beyond doubt, and the rest teaches nothing",
+        ("A", "B"), min_length=1, description="grades of the quarry; what every pass of every "
+        "table graded so is a positive, what none did a negative beyond doubt, and the rest "
+        "teaches nothing",
     )  # fmt: skip
     false_grades: tuple[str, ...] = Field(("C", "D", "X"), description="the other grades")
     share: float = Field(
@@ -261,7 +262,7 @@ class DetectorConfig(BaseModel):
     vetted: VettedLabelsConfig = Field(
         VettedLabelsConfig(),
         description="galaxies that people have looked at",
-        exclude_if=lambda vetted: vetted.table is None,  # digests of before there were any stay
+        exclude_if=lambda vetted: not vetted.tables,  # digests of before there were any stay
     )
     hard_negatives: HardNegativesConfig = Field(
         HardNegativesConfig(), description="rounds in which the most quarry-like are found"
@@ -299,7 +300,7 @@ class DetectorConfig(BaseModel):
     def _shares_leave_room_for_real_ones(self):
         painted = self.painted if self.painted.count else PaintedConfig(share=0, control_share=0)
         artefact_share = self.artefacts.share if self.artefacts.count else 0.0
-        seen = self.vetted if self.vetted.table else VettedLabelsConfig(share=0, negative_share=0)
+        seen = self.vetted if self.vetted.tables else VettedLabelsConfig(share=0, negative_share=0)
         positives = self.synthetic_share + painted.share + seen.share
         negatives = self.synthetic_negative_share + painted.control_share
         negatives += artefact_share + seen.negative_share

@@ -79,20 +79,6 @@ def labels_of(object_ids: pd.Series, known: pd.DataFrame) -> np.ndarray:
     return labels
 
 
-def real_examples(
-    stores: list[CutoutStore],
-    known: pd.DataFrame,
-    split: str,
-    size: int,
-    max_negatives: int,
-    seed: int,
-    not_negative: str = "",
-) -> Examples:
-    """Every usable row of `split`, labelled by the list of known positives; see `real_rows`."""
-    rows = real_rows(stores, known, split, max_negatives, seed, not_negative)
-    return examples_of(stores, rows, size)
-
-
 def examples_of(stores: list[CutoutStore], parts: list[pd.DataFrame], size: int) -> Examples:
     """The examples that the rows of each store are, as `real_rows` gives them."""
     pixels = [
@@ -139,6 +125,18 @@ def real_rows(
         limit = max_negatives // len(stores)
         parts.append(rows.iloc[_keep(rows, limit, np.random.default_rng(seed))])
     return parts
+
+
+def as_drawn(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows as of `real_rows` to calibrate on: what an earlier ranking showed to people was not
+    drawn from the sky by chance.
+
+    What they call the quarry is no positive then, for it would promise a completeness that nobody
+    has measured, and no negative either: it is left out. What they call none is what it was
+    before, one of the sky.
+    """
+    found = (rows["source"] == VETTED) & (rows["label"] == 1)
+    return rows[~found].assign(source=REAL)
 
 
 def _judge(rows, verdicts):

@@ -20,9 +20,9 @@ from discovery.detector.examples import (
     REAL,
     VETTED,
     Examples,
+    as_drawn,
     examples_of,
     join,
-    real_examples,
     real_rows,
     synthetic_examples,
 )
@@ -63,8 +63,8 @@ def run(
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
-    the config's `not_negative`. What people have looked at (`vetted`) teaches what they said, and
-    is like any other in validation, for no chance drew it from the sky. With `synthetic` None the
+    the config's `not_negative`. What people have looked at (`vetted`) teaches what they said; what
+    they took for the quarry is left out of validation (`as_drawn`). With `synthetic` None the
     detector sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose
     object_id is among `left_out` are neither shown nor painted on. What is painted is kept in
     `painted`, for other trainings with the same. The card's `field` says what the training cutouts
@@ -73,14 +73,13 @@ def run(
     """
     verdicts = read_verdicts(config.vetted)
     there = pd.concat([store.table(["object_id"])["object_id"] for store in stores])
-    require_some(verdicts, set(there), config.vetted.table)
+    require_some(verdicts, set(there), config.vetted.tables)
     rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
                      config.not_negative, left_out, verdicts)  # fmt: skip
+    drawn = real_rows(stores, known, "validation", config.max_negatives, config.seed,
+                      verdicts=verdicts)  # fmt: skip
     real = examples_of(stores, rows, config.size)
-    checked = real_examples(
-        stores, known, "validation", config.size, config.max_negatives, config.seed
-    )
-    train, validation = real, checked
+    train, validation = real, examples_of(stores, [as_drawn(part) for part in drawn], config.size)
     for taught, held_out in (
         synthetic_examples(synthetic, config.size),
         painted_examples(real, config, painted),
@@ -143,7 +142,7 @@ def train_detector(
 
 def _settings(config):
     # where a table lies decides nothing, and is nobody's business
-    return config.model_dump(mode="json", exclude={"vetted": {"table"}})
+    return config.model_dump(mode="json", exclude={"vetted": {"tables"}})
 
 
 def _start_weights(config):
@@ -160,7 +159,7 @@ def _check(train):
             "training cutouts, and no synthetic, painted or vetted one that has a share. Give some "
             "in the survey's list of known objects, make some with 'discovery synthesize', have "
             "some painted: count under [detector.painted], or name those that people have found: "
-            "table under [detector.vetted]."
+            "tables under [detector.vetted]."
         )
     if not len(train.where(0, REAL)):
         raise BadInput(

@@ -5,7 +5,7 @@ A search, its vetting and the next search make a circle: lanes that a network wa
 are how it begins, galaxies that people have looked at are how it goes on.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,23 +22,27 @@ def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
     """IS, IS_NOT or IN_DOUBT by object_id, sorted; empty where no table is named.
 
     The quarry is what every pass over it called so, and what none did is not; where two differ,
-    nobody knows.
+    of one table or of two, nobody knows.
 
     Raises:
         BadInput: the table is missing or lacks a column, a row has no or no valid grade, or an
             object stands in it twice.
     """
-    if config.table is None:
+    if not config.tables:
         return pd.Series(dtype=int, name="verdict")
-    table = read_grades(config.table, "detector.vetted")
+    said = pd.concat([_said(path, config) for path in config.tables])
+    called_so = said.isin(config.true_grades).groupby(level="object_id")
+    every, some = called_so.all(), called_so.any()
+    return pd.Series(IN_DOUBT, every.index, name="verdict").mask(every, IS).mask(~some, IS_NOT)
+
+
+def _said(path, config):
+    """Every grade of every pass, by object_id; a second pass may have left out a row."""
+    table = read_grades(path, "detector.vetted").set_index("object_id")
     passes = table[[name for name in PASSES if name in table]].apply(lambda one: one.str.strip())
-    _refuse_unknown(passes, config)
-    asked = passes != ""  # a second pass may have left out a row
-    true = passes.isin(config.true_grades).sum(axis=1)
-    verdict = pd.Series(IN_DOUBT, table["object_id"], name="verdict")
-    verdict[(true == asked.sum(axis=1)).to_numpy()] = IS
-    verdict[(true == 0).to_numpy()] = IS_NOT
-    return verdict.sort_index()
+    _refuse_unknown(passes, path, config)
+    said = passes.stack()
+    return said[said != ""].droplevel(1)
 
 
 def read_grades(path: Path, key: str) -> pd.DataFrame:
@@ -76,14 +80,14 @@ def read_grades(path: Path, key: str) -> pd.DataFrame:
     return table
 
 
-def _refuse_unknown(passes, config):
+def _refuse_unknown(passes, path, config):
     valid = [*config.true_grades, *config.false_grades]
     for name in passes:
         wrong = ~passes[name].isin(["", *valid])
         if wrong.any():
             raise BadInput(
                 f"detector.vetted: {name} is {passes[name][wrong].iloc[0]!r} in row "
-                f"{wrong.idxmax() + 1} of {config.table}; valid: {', '.join(valid)} (true_grades, "
+                f"{wrong.argmax() + 1} of {path}; valid: {', '.join(valid)} (true_grades, "
                 "false_grades)."
             )
 
@@ -99,20 +103,21 @@ def verdicts_on(rows: pd.DataFrame, verdicts: pd.Series) -> pd.Series:
     return lowest.where(lowest.isna() | (lowest == highest), IN_DOUBT)
 
 
-def require_some(verdicts: pd.Series, object_ids: Collection[str], path: Path | None) -> None:
-    """Refuse a table of which no object is there.
+def require_some(verdicts: pd.Series, object_ids: Collection[str], tables: Sequence[Path]) -> None:
+    """Refuse tables of which no object is there.
 
     Raises:
         BadInput: names the first of it, and one that is there.
     """
-    if path is not None and not verdicts.index.isin(object_ids).any():
+    if tables and not verdicts.index.isin(object_ids).any():
+        named = ", ".join(map(str, tables))
         raise BadInput(
-            f"detector.vetted: none of the {len(verdicts):,} objects of {path} is among the "
+            f"detector.vetted: none of the {len(verdicts):,} objects of {named} is among the "
             f"cutouts, which are called like {next(iter(object_ids), '–')!r} and not like "
-            f"{next(iter(verdicts.index), '–')!r}; give the table of a search of these surveys."
+            f"{next(iter(verdicts.index), '–')!r}; give tables of a search of these surveys."
         )
 
 
 def fingerprint(config: VettedLabelsConfig) -> str | None:
-    """Digest of what the table says, wherever it lies; None without one."""
-    return None if config.table is None else digest(read_verdicts(config).to_dict())
+    """Digest of what the tables say, wherever they lie; None without one."""
+    return None if not config.tables else digest(read_verdicts(config).to_dict())

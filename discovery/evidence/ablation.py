@@ -62,7 +62,7 @@ def _training(run: Run, arm: Arm, seed: int) -> Training:
     done = Manifest(run.folder).steps
     config = arm.config(run.config.detector, seed)
     decides = {
-        "config": config.model_dump(mode="json", exclude={"vetted": {"table"}}),
+        "config": config.model_dump(mode="json", exclude={"vetted": {"tables"}}),
         "cutouts": done["ingest"]["digest"],
         "synthetic": done["synthesize"]["digest"] if arm.synthetic else None,
         "positives": arm.positives,

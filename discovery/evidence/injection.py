@@ -27,6 +27,7 @@ from discovery.candidates import (
 from discovery.cutouts.decode import decode
 from discovery.cutouts.store import CutoutStore, load_pixels, write_shard
 from discovery.detector.score import score_store
+from discovery.detector.vetted import IS, read_verdicts, verdicts_on
 from discovery.errors import BadInput
 from discovery.evidence import evidence_figures as figures
 from discovery.evidence.ablation import recorded
@@ -80,7 +81,7 @@ def inject(run: Run, out: Path) -> dict:
 def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
     """Galaxies of the search split whose captions ask for it, in an order drawn by the seed.
 
-    Published objects and, on a mock sky, the quarry are none: they may have a lane already.
+    What is known to be of the quarry is none: it has a lane already.
     """
     store = run.store()
     rows = store.table([name for name in OF_HOST if name in store.columns], split="search")
@@ -98,8 +99,12 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
 
 
 def quarry_of(run: Run) -> set[str]:
-    """What is known to be of the quarry: published, or true in a mock sky."""
+    """What is known to be of the quarry: published, true in a mock sky, or called so by everybody
+    who looked (`[detector.vetted]`)."""
     known = set(read_known(run)["object_id"].dropna())
+    rows = run.store().table(["object_id", "galaxy"])
+    verdicts = verdicts_on(rows, read_verdicts(run.config.detector.vetted))
+    known |= set(rows.loc[verdicts == IS, "object_id"])
     if run.truth.exists():
         truth = pq.read_table(run.truth).to_pandas()
         known |= set(truth.loc[truth["is_quarry"].astype(bool), "object_id"])
@@ -113,7 +118,8 @@ def paint_hosts(
     many hosts nothing could be painted, because no galaxy stands out in their middle.
     """
     cutouts = Manifest(run.folder).steps["ingest"]["digest"]
-    decides = [config.model_dump(mode="json"), cutouts, discovery.__version__]
+    chosen = hosts["object_id"].tolist()
+    decides = [config.model_dump(mode="json"), cutouts, chosen, discovery.__version__]
     folder = out / digest(decides)[:12]
     parts = [hosts.iloc[i : i + PER_SHARD] for i in range(0, len(hosts), PER_SHARD)]
     todo = [(n, part) for n, part in enumerate(parts) if not (folder / f"{n:05d}.parquet").exists()]

@@ -21,16 +21,28 @@ from discovery.errors import BadInput
 from tests.detector.toy import CONFIG, discs, examples, png
 
 
-def table(folder, text):
-    path = folder / "vetted.csv"
-    path.write_text(text)
-    return VettedLabelsConfig(table=path)
+def table(folder, *texts):
+    paths = [folder / f"vetted-{n}.csv" for n, _ in enumerate(texts)]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return VettedLabelsConfig(tables=paths)
 
 
 def test_passes_that_agree_are_believed(tmp_path):
     said = table(tmp_path, "object_id,grade,grade_2\n1,A,B\n2,B,C\n3,D,X\n4,C,A\n5, B,\n6,D,\n")
     assert read_verdicts(said).to_dict() == {
         "1": IS, "2": IN_DOUBT, "3": IS_NOT, "4": IN_DOUBT, "5": IS, "6": IS_NOT,
+    }  # fmt: skip
+
+
+def test_several_looks_have_to_agree_as_passes_do(tmp_path):
+    said = table(
+        tmp_path,
+        "object_id,grade,grade_2\n1,A,A\n2,B,A\n3,D,X\n4,C,C\n",
+        "object_id,grade\n2,C\n3,C\n4,A\n5,B\n1,B\n",
+    )
+    assert read_verdicts(said).to_dict() == {
+        "1": IS, "2": IN_DOUBT, "3": IS_NOT, "4": IN_DOUBT, "5": IS,
     }  # fmt: skip
 
 
@@ -75,14 +87,14 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
 
 def test_a_table_that_is_not_there_or_of_other_galaxies_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"no table .*gone\.csv"):
-        read_verdicts(VettedLabelsConfig(table=tmp_path / "gone.csv"))
+        read_verdicts(VettedLabelsConfig(tables=[tmp_path / "gone.csv"]))
     with pytest.raises(BadInput, match=r"none of the 1 objects of v\.csv .*'g1' and not like 'J7'"):
-        require_some(pd.Series({"J7": IS}), ["g1"], "v.csv")
-    require_some(pd.Series({"J7": IS, "g1": IS}), ["g1"], "v.csv")
+        require_some(pd.Series({"J7": IS}), ["g1"], ["v.csv"])
+    require_some(pd.Series({"J7": IS, "g1": IS}), ["g1"], ["v.csv"])
 
 
 def test_shares_leave_room_for_what_people_found():
-    vetted = {"table": "v.csv", "share": 0.3}
+    vetted = {"tables": ["v.csv"], "share": 0.3}
     with pytest.raises(ValueError, match=r"vetted\.share is 1\.3 and may be 1"):
         DetectorConfig(synthetic_share=0, painted={"count": 9, "share": 1.0}, vetted=vetted)
     DetectorConfig(synthetic_share=0, painted={"count": 9, "share": 0.7}, vetted=vetted)
@@ -92,7 +104,7 @@ def test_their_share_stays_and_they_are_beyond_doubt():
     train = join(examples(40, 0, REAL, 1), examples(8, 1, PAINTED, 2))
     train = join(train, join(examples(3, 1, VETTED, 3), examples(5, 0, VETTED, 4)))
     painted = CONFIG.painted.model_copy(update={"count": 8, "share": 0.75})
-    vetted = VettedLabelsConfig(table="v.csv", share=0.25, negative_share=0.25)
+    vetted = VettedLabelsConfig(tables=["v.csv"], share=0.25, negative_share=0.25)
     shares = {"positive_fraction": 0.5, "synthetic_share": 0.0}
     config = CONFIG.model_copy(update=shares | {"painted": painted, "vetted": vetted})
     for step in (0, config.steps - 1):
@@ -106,7 +118,8 @@ def test_their_share_stays_and_they_are_beyond_doubt():
 def test_what_has_no_share_neither_teaches_nor_calibrates():
     several = join(examples(4, 0, REAL, 1), examples(3, 1, VETTED, 3))
     several = join(several, join(examples(5, 0, VETTED, 4), examples(2, 1, DREAMT, 4)))
-    asked = {"synthetic_share": 0.0, "vetted": VettedLabelsConfig(table="v.csv", negative_share=0)}
+    vetted = VettedLabelsConfig(tables=["v.csv"], negative_share=0)
+    asked = {"synthetic_share": 0.0, "vetted": vetted}
     left = with_a_share(several, CONFIG.model_copy(update=asked))
     assert list(zip(left.source, left.labels, strict=True)) == [(REAL, 0)] * 4 + [(VETTED, 1)] * 3
     assert left.tags["bar"].tolist()[:4] == [0] * 4
@@ -140,7 +153,8 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     assert (told["vetted_positives"], told["vetted_negatives"]) == (4, 1)
     assert (told["real_positives"], told["real_negatives"]) == (0, 39)
     told = card["validation"]
-    assert (told["cutouts"], told["positives"], told["synthetic_positives"]) == (44, 0, 2)
+    # the four that people took for the quarry are left out
+    assert (told["cutouts"], told["positives"], told["synthetic_positives"]) == (40, 0, 2)
     assert str(tmp_path) not in (out / "detector.json").read_text()
     listed = pd.read_parquet(out / "trained_on.parquet").set_index("object_id")
     assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, VETTED]

@@ -11,6 +11,7 @@ from discovery.errors import BadInput
 from discovery.evidence import injection
 from discovery.evidence.config import InjectionConfig
 from discovery.morphology.paint import Host
+from tests.evidence.conftest import RUN
 
 HOST = Host(x0=1.0, y0=-2.0, angle=30.0, q=0.8, half_light=10.0, sky=0.0, noise=0.01)
 CONFIG = InjectionConfig()
@@ -92,6 +93,16 @@ def test_hosts_are_smooth_unseen_and_not_of_the_quarry(small):
     assert not truth["is_quarry"].any()
     assert rows["caption"].str.contains("smooth").all()
     assert not rows["caption"].str.contains("dust lane").any()
+
+
+def test_what_all_who_looked_took_for_the_quarry_is_neither_host_nor_false(small, tmp_path):
+    first, second, *_ = injection.choose_hosts(small.run, CONFIG)["object_id"]
+    (tmp_path / "v.csv").write_text(f"object_id,grade,grade_2\n{first},A,B\n{second},A,D\n")
+    vetted = f"[detector.vetted]\ntables = ['{tmp_path / 'v.csv'}']\nshare = 0.0\n\n[evidence]"
+    run = small.with_text(RUN.replace("[evidence]", vetted))
+    hosts = set(injection.choose_hosts(run, CONFIG)["object_id"])
+    assert (first in hosts, second in hosts) == (False, True)
+    assert injection.quarry_of(run) == injection.quarry_of(small.run) | {first}
 
 
 def test_too_few_hosts_are_refused_with_what_to_give(small):
