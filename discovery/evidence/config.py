@@ -122,6 +122,10 @@ class InjectionConfig(BaseModel):
     hosts: int = Field(600, ge=20, description="galaxies to paint a lane on; fewer where fewer are")
     tags: str = Field("smooth", description="tags that the caption of a host has to have")
     without: str = Field("dust lane", description="a tag that it must not have")
+    reddest: float = Field(
+        0.6, gt=0, le=1, description="share of the hosts, the reddest, whose lanes are counted "
+        "apart as well: early types are red, and volunteers call blue discs smooth, too",
+    )  # fmt: skip
     tau_v: tuple[float, float] = Field(
         (0.2, 8.0), description="optical depth in V, ends of a log-uniform distribution"
     )

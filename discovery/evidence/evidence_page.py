@@ -191,7 +191,8 @@ def injection(folder: Path, found: Found) -> list[Section]:
         f"{settings['tags']!r}; {found['not_painted']:,} more had nothing in their middle to paint "
         f"on. Beside them stand {first['others']:,} searched galaxies that are not known to be of "
         "the quarry. The control is the same host through the same brush without dust: what is "
-        "found of it is found for the brush."
+        "found of it is found for the brush. A galaxy is called red where it is of the reddest "
+        f"{words.percent(settings['reddest'])} of these: early types are."
     )
     rows = [
         (text(words.trained_on(variant)), *(counted(of[name]) for name in INJECTED))
@@ -225,6 +226,7 @@ def injection(folder: Path, found: Found) -> list[Section]:
 INJECTED = {
     "found": "Completeness",
     "found_standing_out": "Where the lane stands out",
+    "found_on_red": "And the galaxy is red",
     "controls_found": "Controls found",
     "others_found": "Others found",
 }
@@ -248,10 +250,17 @@ RANKED = {
 }
 
 
+RANKED_LANES = {
+    "ranking": "all",
+    "ranking_standing_out": "lane stands out",
+    "ranking_on_red": "and the galaxy is red",
+}
+
+
 def _injected_ranking(folder: Path, detectors: Found) -> Table:
     rows = []
     for variant, of in detectors.items():
-        for name, target in (("ranking", "all"), ("ranking_standing_out", "lane stands out")):
+        for name, target in RANKED_LANES.items():
             by_name = {row["measure"]: row for row in of[name]}
             if by_name:
                 cells = (measured(by_name[m], write=write) for m, (_, write) in RANKED.items())

@@ -119,7 +119,8 @@ def paint_hosts(
     """
     cutouts = Manifest(run.folder).steps["ingest"]["digest"]
     chosen = hosts["object_id"].tolist()
-    decides = [config.model_dump(mode="json"), cutouts, chosen, discovery.__version__]
+    settings = config.model_dump(mode="json", exclude={"reddest"})  # decides only what is counted
+    decides = [settings, cutouts, chosen, discovery.__version__]
     folder = out / digest(decides)[:12]
     parts = [hosts.iloc[i : i + PER_SHARD] for i in range(0, len(hosts), PER_SHARD)]
     todo = [(n, part) for n, part in enumerate(parts) if not (folder / f"{n:05d}.parquet").exists()]
@@ -154,6 +155,7 @@ def _painted(host: dict, images: dict[str, bytes], config: InjectionConfig) -> l
         # new noise is no contrast
         "contrast": lane_contrast(plain, paint(plain, dust, shape, seeing), shape, seeing),
         "host": host["object_id"],
+        "host_colour": shape.colour,
         "r_mag": host.get("petro_r_mag"),
     }
     return [
@@ -241,6 +243,7 @@ PARAMETERS = {
     "half_light_arcsec": "half-light radius (arcsec)",
     "half_light_share": "half-light radius over side",
     "r_mag": "r magnitude of the galaxy",
+    "host_colour": "red over blue light of the galaxy (mag)",
     "contrast": "contrast of the lane",
 }
 LANE_COLUMNS = ["host", *PARAMETERS, "angle_to_major_axis_deg", "score", "probability", "found"]
@@ -256,19 +259,26 @@ def _judged(run: Run, variant: str, store: CutoutStore, rows: pd.DataFrame, out:
     bins, surfaces = binned_by_all(lanes), surfaces_of(lanes)
     write_both(pd.DataFrame(bins), out / "tables" / f"injection-{variant}")
     write_both(pd.DataFrame(surfaces), out / "tables" / f"injection-{variant}-surfaces")
-    clear = lanes[lanes["contrast"] >= STANDS_OUT]
+    clear = lanes["contrast"] >= STANDS_OUT
+    red = _reddest(lanes["host_colour"], run.config.evidence.injection.reddest)
     return {
         "thresholds": [*thresholds_of(run, variant).values()],
         "found": _counted(lanes),
-        "found_standing_out": _counted(clear),
+        "found_standing_out": _counted(lanes[clear]),
+        "found_on_red": _counted(lanes[clear & red]),
         "controls_found": _counted(controls),
         "others": len(others),
         "others_found": _counted(others),
         "ranking": _ranked(run, lanes, others),
-        "ranking_standing_out": _ranked(run, clear, others),
+        "ranking_standing_out": _ranked(run, lanes[clear], others),
+        "ranking_on_red": _ranked(run, lanes[clear & red], others),
         "bins": bins,
         "surfaces": surfaces,
     }
+
+
+def _reddest(colours: pd.Series, share: float) -> pd.Series:
+    return colours >= colours.quantile(1 - share)
 
 
 def _scores(run: Run, variant: str, store: CutoutStore, out: Path) -> pd.DataFrame:

@@ -56,6 +56,11 @@ def test_painted_lanes_are_scored_by_every_detector_beside_their_controls(proven
     truth = pd.read_parquet(run.truth).query("split == 'search' and not is_quarry")
     assert of["mixed"]["others"] == len(set(truth["object_id"]) - set(lanes["host"].astype(str)))
     assert lanes["lane_width"].between(0.015, 0.2).all()
+    reddest = lanes.nlargest(round(0.6 * len(lanes)), "host_colour")
+    clear = reddest["contrast"] >= 5
+    assert 0 < clear.sum() < len(reddest)
+    assert of["mixed"]["found_on_red"]["n"] == clear.sum()
+    assert of["mixed"]["found_on_red"]["k"] == (clear & (reddest["probability"] >= threshold)).sum()
 
 
 def test_calibration_is_quoted_for_the_natural_prevalence(proven):
