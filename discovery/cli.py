@@ -391,8 +391,9 @@ def synthesize(
     """Have GENERATOR dream cutouts into a store, and draw a sheet of them; or take this step of
     the run RUN.toml, which says what to dream.
 
-    GENERATOR is a folder, e.g. runs/demo/generator, or `shipped`: the weights of the package. It
-    needs --prompt and --out, and takes neither --runs nor --yes.
+    GENERATOR is a folder, e.g. runs/demo/generator, or `shipped` or `shipped-sdss`: the weights of
+    the package, taught by a mock sky, and then by galaxies of SDSS. It needs --prompt and --out,
+    and takes neither --runs nor --yes.
     """
     if _is_run_file(generator):
         _take_step("synthesize", generator, runs, yes, device)
@@ -496,7 +497,7 @@ def _refuse_second(first: Path, more: list[str]) -> None:
 @click.option(
     "--generator",
     type=click.Path(path_type=Path),
-    help="Another generator's folder, or 'shipped'; the run's own if left out.",
+    help="Another generator's folder, 'shipped' or 'shipped-sdss'; the run's own if left out.",
 )
 @RUNS
 @DEVICE

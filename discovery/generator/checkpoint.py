@@ -17,7 +17,10 @@ from discovery.generator.pixel import PixelGenerator
 from discovery.generator.sagan import SAGANGenerator
 from discovery.generator.stable_diffusion import StableDiffusionGenerator
 
-SHIPPED = Path(__file__).parent / "weights"
+SHIPPED = {  # name -> folder
+    "shipped": Path(__file__).parent / "weights",  # taught by the mock sky
+    "shipped-sdss": Path(__file__).parent / "weights_sdss",  # and then by galaxies of SDSS
+}
 DESCRIPTION = "generator.json"
 TRAINED_ON = "trained_on.parquet"
 GENERATORS: dict[str, type[Generator]] = {
@@ -54,8 +57,8 @@ def _digest(folder: Path, described: dict[str, Any], weights: tuple[Path, ...]) 
 
 
 def folder_of(start: str | Path) -> Path:
-    """A generator's folder; `shipped` stands for the one in the package."""
-    return SHIPPED if str(start) == "shipped" else Path(start)
+    """A generator's folder; `shipped` and `shipped-sdss` stand for those in the package."""
+    return SHIPPED.get(str(start), Path(start))
 
 
 def stated_digest(start: str | Path) -> str | None:
@@ -71,7 +74,7 @@ def known_tags(config: Training) -> dict[str, int]:
 
 
 def load_generator(folder: str | Path, device: str = "auto") -> Generator:
-    """Read a generator's folder (`shipped`: the one in the package), weights as float32.
+    """Read a generator's folder (or one of SHIPPED by its name), weights as float32.
 
     A folder of Stable Diffusion 1.x as others publish it is a generator too.
 
@@ -180,5 +183,5 @@ def _no_generator(folder: Path, lacking: list[str]) -> BadInput:
     detector = " It is a detector's." if (folder / "detector.json").exists() else ""
     return BadInput(
         f"{folder} is no generator: it lacks {', '.join(lacking)}.{detector} Name the folder of "
-        "one that `discovery train-generator` made, or 'shipped'."
+        f"one that `discovery train-generator` made, or {' or '.join(map(repr, SHIPPED))}."
     )

@@ -32,8 +32,8 @@ class Training(_Settings):
 
     start: str = Field(
         "scratch",
-        description="what to begin with: 'scratch', 'shipped' (the weights in the package) or the "
-        "folder of a generator",
+        description="what to begin with: 'scratch', 'shipped' (in the package, of a mock sky), "
+        "'shipped-sdss' (the same, then taught by SDSS) or the folder of a generator",
     )
     steps: int = Field(4000, ge=1, description="optimiser steps")
     batch: int = Field(32, ge=1, description="images in a step, over all processes")

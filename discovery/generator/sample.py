@@ -241,7 +241,7 @@ def run(
     A store made by another generator or with other settings is replaced.
 
     Args:
-        folder: a generator's folder, or `shipped`.
+        folder: a generator's folder, or one of SHIPPED by its name.
         real: where references come from, if `sampling` wants them.
         any_real: any cutout may be one, not only those with a caption that are trained on.
 

@@ -52,7 +52,8 @@ def trail(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Str
     line = gaussian_filter(line, seeing_of(host, side))
     colour = np.eye(3)[rng.integers(3)] if rng.random() < 0.8 else np.ones(3)
     peak = _peak(light, host) * np.exp(rng.uniform(np.log(0.05), np.log(0.6)))
-    return show(light + peak * colour[:, None, None] * line / line.max(), stretch)
+    line /= line.max() or 1.0  # beside a large galaxy it may miss the picture
+    return show(light + peak * colour[:, None, None] * line, stretch)
 
 
 def shifted(pixels: np.ndarray, host: Host, rng: np.random.Generator, stretch: Stretch = SDSS):

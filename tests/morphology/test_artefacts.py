@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import center_of_mass
@@ -49,6 +51,13 @@ def test_a_trail_only_adds_light_and_mostly_in_one_band(pixels, host):
         strong = added.max(axis=(1, 2))
         of_one.append((strong > 0.3 * strong.max()).sum() == 1)
     assert 0.6 < np.mean(of_one) < 0.95
+
+
+def test_a_trail_that_misses_the_picture_leaves_it_as_it_is(pixels, host):
+    large = replace(host, half_light=10 * SIDE)
+    for seed in range(8):
+        spoilt = artefacts.trail(pixels, large, np.random.default_rng(seed))
+        assert np.abs(spoilt.astype(int) - pixels).max() <= 1
 
 
 def test_shifted_bands_move_one_band_and_leave_the_others(pixels, host):

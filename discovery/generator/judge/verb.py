@@ -19,7 +19,7 @@ def judge_generator(run: Run, generator: Path | None = None) -> str:
     What is drawn or measured already is not done again, after kill -9 either.
 
     Args:
-        generator: folder of another generator, or 'shipped'; None: the run's own.
+        generator: folder of another generator, or a shipped one's name; None: the run's own.
 
     Returns:
         What to tell the user.
