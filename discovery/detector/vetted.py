@@ -28,21 +28,40 @@ def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
         BadInput: the table is missing or lacks a column, a row has no or no valid grade, or an
             object stands in it twice.
     """
-    if not config.tables:
+    said = {path: _said(path, "detector.vetted") for path in config.tables}
+    for path, grades in said.items():
+        _refuse_unknown(grades, path, config)
+    return _agreed([*said.values()], config.true_grades)
+
+
+def agreed_quarry(
+    tables: Sequence[Path], true_grades: Collection[str], rows: pd.DataFrame
+) -> set[str]:
+    """object_id of those `rows` (object_id, galaxy) that every pass of every table over their
+    galaxy called so.
+
+    Raises:
+        BadInput: a table cannot be used, see `read_grades`.
+    """
+    verdicts = _agreed([_said(path, "evidence.vetted") for path in tables], true_grades)
+    return set(rows.loc[verdicts_on(rows, verdicts) == IS, "object_id"])
+
+
+def _agreed(said, true_grades):
+    if not said:
         return pd.Series(dtype=int, name="verdict")
-    said = pd.concat([_said(path, config) for path in config.tables])
-    called_so = said.isin(config.true_grades).groupby(level="object_id")
+    called_so = pd.concat(said)["said"].isin(true_grades).groupby(level="object_id")
     every, some = called_so.all(), called_so.any()
     return pd.Series(IN_DOUBT, every.index, name="verdict").mask(every, IS).mask(~some, IS_NOT)
 
 
-def _said(path, config):
-    """Every grade of every pass, by object_id; a second pass may have left out a row."""
-    table = read_grades(path, "detector.vetted").set_index("object_id")
+def _said(path, key):
+    """What every pass said, and in which column, by object_id; a second pass may have left out a
+    row."""
+    table = read_grades(path, key).set_index("object_id")
     passes = table[[name for name in PASSES if name in table]].apply(lambda one: one.str.strip())
-    _refuse_unknown(passes, path, config)
-    said = passes.stack()
-    return said[said != ""].droplevel(1)
+    said = passes.melt(var_name="pass", value_name="said", ignore_index=False)
+    return said[said["said"] != ""]
 
 
 def read_grades(path: Path, key: str) -> pd.DataFrame:
@@ -80,16 +99,15 @@ def read_grades(path: Path, key: str) -> pd.DataFrame:
     return table
 
 
-def _refuse_unknown(passes, path, config):
+def _refuse_unknown(said, path, config):
     valid = [*config.true_grades, *config.false_grades]
-    for name in passes:
-        wrong = ~passes[name].isin(["", *valid])
-        if wrong.any():
-            raise BadInput(
-                f"detector.vetted: {name} is {passes[name][wrong].iloc[0]!r} in row "
-                f"{wrong.argmax() + 1} of {path}; valid: {', '.join(valid)} (true_grades, "
-                "false_grades)."
-            )
+    wrong = said[~said["said"].isin(valid)]
+    if len(wrong):
+        raise BadInput(
+            f"detector.vetted: {wrong['pass'].iloc[0]} of {wrong.index[0]} is "
+            f"{wrong['said'].iloc[0]!r} in {path}; valid: {', '.join(valid)} (true_grades, "
+            "false_grades)."
+        )
 
 
 def verdicts_on(rows: pd.DataFrame, verdicts: pd.Series) -> pd.Series:

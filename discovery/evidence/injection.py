@@ -27,7 +27,7 @@ from discovery.candidates import (
 from discovery.cutouts.decode import decode
 from discovery.cutouts.store import CutoutStore, load_pixels, write_shard
 from discovery.detector.score import score_store
-from discovery.detector.vetted import IS, read_verdicts, verdicts_on
+from discovery.detector.vetted import agreed_quarry
 from discovery.errors import BadInput
 from discovery.evidence import evidence_figures as figures
 from discovery.evidence.ablation import recorded
@@ -100,15 +100,20 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
 
 def quarry_of(run: Run) -> set[str]:
     """What is known to be of the quarry: published, true in a mock sky, or called so by everybody
-    who looked (`[detector.vetted]`)."""
+    who looked (`[detector.vetted]`, `[evidence.vetted]`)."""
     known = set(read_known(run)["object_id"].dropna())
-    rows = run.store().table(["object_id", "galaxy"])
-    verdicts = verdicts_on(rows, read_verdicts(run.config.detector.vetted))
-    known |= set(rows.loc[verdicts == IS, "object_id"])
+    known |= _agreed_on(run)
     if run.truth.exists():
         truth = pq.read_table(run.truth).to_pandas()
         known |= set(truth.loc[truth["is_quarry"].astype(bool), "object_id"])
     return known
+
+
+def _agreed_on(run):
+    taught, sample = run.config.detector.vetted, run.config.evidence.vetted
+    tables = [*taught.tables, *([sample.table] if sample else ())]
+    rows = run.store().table(["object_id", "galaxy"])
+    return agreed_quarry(tables, taught.true_grades, rows)
 
 
 def paint_hosts(

@@ -76,8 +76,8 @@ def test_what_the_table_says_is_told_apart_from_where_it_lies_and_what_else_it_h
         ("name,grade\n1,A\n", "lacks object_id; it has name, grade"),
         ("object_id,grade\n1,A\n1,B\n", "1 stands in .* twice; a second pass is a column, grade_2"),
         ("object_id,grade\n1, \n", "1 has no grade"),
-        ("object_id,grade\n1,A\n2,a\n", "grade is 'a' in row 2 .*valid: A, B, C, D, X"),
-        ("object_id,grade,grade_2\n1,A,?\n", r"grade_2 is '\?' in row 1"),
+        ("object_id,grade\n1,A\n2,a\n", "grade of 2 is 'a' in .*valid: A, B, C, D, X"),
+        ("object_id,grade,grade_2\n1,A,?\n", r"grade_2 of 1 is '\?' in "),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):

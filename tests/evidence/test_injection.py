@@ -98,11 +98,15 @@ def test_hosts_are_smooth_unseen_and_not_of_the_quarry(small):
 def test_what_all_who_looked_took_for_the_quarry_is_neither_host_nor_false(small, tmp_path):
     first, second, *_ = injection.choose_hosts(small.run, CONFIG)["object_id"]
     (tmp_path / "v.csv").write_text(f"object_id,grade,grade_2\n{first},A,B\n{second},A,D\n")
-    vetted = f"[detector.vetted]\ntables = ['{tmp_path / 'v.csv'}']\nshare = 0.0\n\n[evidence]"
-    run = small.with_text(RUN.replace("[evidence]", vetted))
-    hosts = set(injection.choose_hosts(run, CONFIG)["object_id"])
-    assert (first in hosts, second in hosts) == (False, True)
-    assert injection.quarry_of(run) == injection.quarry_of(small.run) | {first}
+    path = tmp_path / "v.csv"
+    for vetted in (
+        f"[detector.vetted]\ntables = ['{path}']\nshare = 0.0\n\n",
+        f"[evidence.vetted]\ntable = '{path}'\n\n",
+    ):
+        run = small.with_text(RUN.replace("[catalogue]", vetted + "[catalogue]"))
+        hosts = set(injection.choose_hosts(run, CONFIG)["object_id"])
+        assert (first in hosts, second in hosts) == (False, True)
+        assert injection.quarry_of(run) == injection.quarry_of(small.run) | {first}
 
 
 def test_too_few_hosts_are_refused_with_what_to_give(small):
