@@ -187,7 +187,7 @@ def injection(folder: Path, found: Found) -> list[Section]:
     detectors, settings = found["detectors"], found["settings"]
     first = next(iter(detectors.values()))
     said = (
-        f"Lanes were painted on {found['hosts']:,} galaxies of the search split with captions "
+        f"Lanes were painted on {found['hosts']:,} searched galaxies with captions "
         f"{settings['tags']!r}; {found['not_painted']:,} more had nothing in their middle to paint "
         f"on. Beside them stand {first['others']:,} searched galaxies that are not known to be of "
         "the quarry. The control is the same host through the same brush without dust: what is "

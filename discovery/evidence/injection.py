@@ -79,19 +79,21 @@ def inject(run: Run, out: Path) -> dict:
 
 
 def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
-    """Galaxies of the search split whose captions ask for it, in an order drawn by the seed.
+    """Searched galaxies whose captions ask for it, in an order drawn by the seed.
 
-    What is known to be of the quarry is none: it has a lane already.
+    Those of the search split and, of a cross-fitted run, of the training split, for their lanes are
+    scored by the detector of their fold. What is known to be of the quarry is none: it has a lane.
     """
     store = run.store()
-    rows = store.table([name for name in OF_HOST if name in store.columns], split="search")
+    rows = store.table([name for name in (*OF_HOST, "split") if name in store.columns])
+    rows = rows[rows["split"].isin(["search", "train"] if run.folds > 1 else ["search"])]
     said = rows["caption"].fillna("").map(tags_of)
     fits = said.map(lambda tags: tags_of(config.tags) <= tags and config.without not in tags)
     rows = rows[fits & ~rows["object_id"].isin(quarry_of(run))]
     rows = rows.drop_duplicates("galaxy")
     if len(rows) < 20:
         raise BadInput(
-            f"{len(rows)} galaxies of the search split have captions with {config.tags!r} and "
+            f"{len(rows)} searched galaxies have captions with {config.tags!r} and "
             f"without {config.without!r}; lanes have to be painted on 20 at least. Give other "
             "tags under [evidence.injection], or a larger search split."
         )

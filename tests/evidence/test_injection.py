@@ -111,7 +111,7 @@ def test_what_all_who_looked_took_for_the_quarry_is_neither_host_nor_false(small
 
 def test_too_few_hosts_are_refused_with_what_to_give(small):
     with pytest.raises(
-        BadInput, match=r"0 galaxies .* captions with 'merger, bar'.* Give other tags"
+        BadInput, match=r"0 searched galaxies have captions with 'merger, bar'.* Give other tags"
     ):
         injection.choose_hosts(small.run, InjectionConfig(tags="merger, bar"))
 

@@ -11,9 +11,12 @@ from astropy.table import Table
 
 from discovery import pipeline
 from discovery.alone import score_alone
+from discovery.candidates import folds_of, read_known
 from discovery.config import load_config
 from discovery.cutouts import CutoutStore, load_pixels, write_shard
 from discovery.errors import BadInput
+from discovery.evidence.config import InjectionConfig
+from discovery.evidence.injection import choose_hosts
 from discovery.files import write_json
 from discovery.run import Manifest, Run
 from discovery.steps import train_step
@@ -224,6 +227,16 @@ def test_the_readme_says_how_it_was_searched(searched):
     assert " or more, by `fold`:" in said
     for fold in range(FOLDS):
         assert f"{card(searched, fold)['threshold']:.6g} in fold {fold}: lowest score" in said
+
+
+def test_lanes_are_painted_on_all_that_was_searched_and_scored_by_who_was_not_taught(searched):
+    hosts = choose_hosts(searched, InjectionConfig(tags=""))
+    assert set(hosts["split"]) == {"search", "train"}
+    assert not hosts["object_id"].isin(read_known(searched)["object_id"]).any()
+    painted = hosts.assign(object_id=hosts["object_id"] + "-lane")
+    for fold, part in painted.groupby(folds_of(searched).of(painted)):
+        listed = taught(searched, fold).merge(cutouts(searched), on="object_id")
+        assert not set(part["galaxy"]) & set(listed["galaxy"])
 
 
 def test_a_training_that_was_cut_short_goes_on_with_the_next_fold(searched, tmp_path):
