@@ -399,6 +399,8 @@ def vetted(folder: Path, found: Found) -> list[Section]:
                 table(folder, "vetted-strata", "Strata", headings, strata),
                 table(folder, "vetted-tops", "Purity of the first", ("First", "Purity"), tops),
             ),
+            picture(folder, "vetted-true", "What was found", "Called true by every pass that "
+                    "looked, by rank."),
         )
     ]  # fmt: skip
 

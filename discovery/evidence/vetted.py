@@ -19,15 +19,18 @@ import pandas as pd
 from scipy.stats import norm
 
 from discovery.candidates import read_scores
+from discovery.cutouts import load_pixels
 from discovery.detector.vetted import read_grades
 from discovery.errors import BadInput
+from discovery.evidence import figures
 from discovery.evidence.config import VettedConfig
 from discovery.evidence.metrics import Estimate, ranks, wilson
 from discovery.evidence.tables import write_both
 from discovery.run import MIXED, Run
 
 DRAWS = 4_000
-TOPS = (10, 30, 100, 300)
+TOPS = (10, 30, 100, 200, 300)
+SHOWN, PER_ROW, SHOWN_PX = 48, 8, 96
 Z95 = float(norm.ppf(0.975))
 
 
@@ -217,13 +220,29 @@ def judge_vetted(run: Run, out: Path) -> dict:
         "true": _said("", _total_of(rows)),
         "purity": _said("", purity(cells_of(above))),
         "completeness": _said("", completeness(cells_of(above), cells_of(below))),
-        "tops": [{"top": top} | _said("purity", _purity_of_top(rows, top)) for top in TOPS],
+        "tops": [{"top": top} | _said("purity", _purity_of_top(rows, top)) for top in _tops(rows)],
         "strata": strata.to_dict("records"),
         "agreement": _agreement(rows, config),
         "capture": _capture(rows, config),
     }
     write_both(pd.DataFrame(found["tops"]), out / "tables" / "vetted-tops")
+    if sheet := _sheet(run, rows):
+        figures.save(out / "figures" / "vetted-true.png", figures.sample_sheet, sheet)
     return found
+
+
+def _sheet(run: Run, rows: pd.DataFrame) -> list[figures.SampleRow]:
+    """What every pass called true, in the order of the ranking, the first SHOWN."""
+    second = rows.get("grade_2", pd.Series("", rows.index))
+    agreed = rows["is_true"] & second.isin(["", *run.config.evidence.vetted.true_grades])
+    found = rows[agreed].sort_values("rank").head(SHOWN)
+    pixels = load_pixels(run.store(), found["object_id"].tolist(), SHOWN_PX)
+    sheet = []
+    for start in range(0, len(found), PER_ROW):
+        of_row = found["rank"].iloc[start : start + PER_ROW]
+        said = "ranks " + ", ".join(f"{rank:,.0f}" for rank in of_row)
+        sheet.append(figures.SampleRow(said, pixels[start : start + PER_ROW]))
+    return sheet
 
 
 def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
@@ -251,6 +270,12 @@ def _said(name: str, e: Estimate) -> dict:
 def _total_of(rows: pd.DataFrame) -> Estimate:
     cells = cells_of(rows)
     return _around(total(cells), draw_totals(cells, np.random.default_rng(0)))
+
+
+def _tops(rows: pd.DataFrame) -> list[int]:
+    """Those that the vetted rows among them stand for: a deeper one was not looked at."""
+    stand_for = {top: rows.loc[rows["rank"] <= top, "objects_each"].sum() for top in TOPS}
+    return [top for top in TOPS if abs(stand_for[top] - top) <= 0.1 * top]
 
 
 def _purity_of_top(rows: pd.DataFrame, top: int) -> Estimate:

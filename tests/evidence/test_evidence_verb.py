@@ -109,6 +109,10 @@ def test_vetted_objects_are_weighed_by_their_strata(small, searched, tmp_path):
     assert found["stands_for"] == pytest.approx(found["searched"]) == 80
     assert found["tops"][0]["purity"] == found["tops"][0]["purity_low"] == true["top"] / 10
     assert found["agreement"]["kappa"] == 1
+    # 80 were searched: of the first 100 nothing can be said
+    assert [row["top"] for row in found["tops"] if row["top"] != 30] == [10]
+    sheet = np.asarray(Image.open(run.folder / "evidence/figures/vetted-true.png").convert("RGB"))
+    assert sheet.std() > 20
 
 
 def test_a_vetted_object_that_was_not_searched_is_named(small, searched, tmp_path):
