@@ -250,7 +250,7 @@ PARAMETERS = {
     "half_light_arcsec": "half-light radius (arcsec)",
     "half_light_share": "half-light radius over side",
     "r_mag": "r magnitude of the galaxy",
-    "host_colour": "red over blue light of the galaxy (mag)",
+    "host_colour": "colour of the galaxy (mag)",
     "contrast": "contrast of the lane",
 }
 LANE_COLUMNS = ["host", *PARAMETERS, "angle_to_major_axis_deg", "score", "probability", "found"]
