@@ -42,18 +42,22 @@ def main(folder: Path) -> None:
     published = searched["object_id"].isin(known["object_id"].dropna()).to_numpy()
     if not published.any():
         sys.exit(f"no published object was searched in {folder}")
-    print(f"{published.sum()} published of {len(searched):,} searched")
-    score = searched["score"].to_numpy()
-    _say("the detector", published, score)
-    for name, what in NAMES.items():
-        _say(what, published, measured[name].to_numpy())
-    both = sum(measured[name].rank(na_option="top") for name in RULERS)
-    _say("the ranks by redness and by border light, added", published, both.to_numpy())
+    ranked_by = {"the detector": searched["score"]} | {NAMES[n]: measured[n] for n in NAMES}
+    added = sum(measured[name].rank(na_option="top") for name in RULERS)
+    ranked_by["the ranks by redness and by border light, added"] = added
+    values = {what: np.asarray(by, float) for what, by in ranked_by.items()}
     alike = np.ones(len(searched), bool)
     for name in RULERS:
         alike &= (measured[name] >= measured[name][published].min()).to_numpy()
-    print(f"among the {alike.sum():,} as red and as bright at the border as the published ones:")
-    _say("the detector", published[alike], score[alike])
+    surveys = searched["survey"].to_numpy()
+    for what, rows in (
+        ("searched", np.ones(len(searched), bool)),
+        ("of the same samples", np.isin(surveys, np.unique(surveys[published]))),
+        ("as red and as bright at the border as the published ones", alike),
+    ):
+        print(f"{published.sum()} published among the {rows.sum():,} {what}:")
+        for ranking, value in values.items():
+            _say(ranking, published[rows], value[rows])
 
 
 def measure(run: Run, object_ids: list[str]) -> pd.DataFrame:
