@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from discovery.cutouts import CutoutStore, load_pixels
-from discovery.detector.vetted import verdicts_on
+from discovery.detector.vetted import IS, verdicts_on
 from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, require_tags, tags_of
 
@@ -127,16 +127,14 @@ def real_rows(
     return parts
 
 
-def as_drawn(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows as of `real_rows` to calibrate on: what an earlier ranking showed to people was not
-    drawn from the sky by chance.
+def not_seen_true(rows: pd.DataFrame, verdicts: pd.Series) -> pd.DataFrame:
+    """Rows as of `real_rows` to calibrate on, without those on no list that all who looked called
+    the quarry.
 
-    What they call the quarry is no positive then, for it would promise a completeness that nobody
-    has measured, and no negative either: it is left out. What they call none is what it was
-    before, one of the sky.
+    An earlier ranking showed them to people, and not chance: as positives they would promise a
+    completeness that nobody has measured, and negatives they are not.
     """
-    found = (rows["source"] == VETTED) & (rows["label"] == 1)
-    return rows[~found].assign(source=REAL)
+    return rows[(rows["label"] == 1) | (verdicts_on(rows, verdicts) != IS)]
 
 
 def _judge(rows, verdicts):

@@ -20,9 +20,9 @@ from discovery.detector.examples import (
     REAL,
     VETTED,
     Examples,
-    as_drawn,
     examples_of,
     join,
+    not_seen_true,
     real_rows,
     synthetic_examples,
 )
@@ -64,7 +64,7 @@ def run(
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
     negatives all others; what `known` holds back is neither, nor in training what volunteers called
     the config's `not_negative`. What people have looked at (`vetted`) teaches what they said; what
-    they took for the quarry is left out of validation (`as_drawn`). With `synthetic` None the
+    they took for the quarry is left out of validation (`not_seen_true`). With `synthetic` None the
     detector sees no synthetic cutout; what it sees of painted ones the config says. Cutouts whose
     object_id is among `left_out` are neither shown nor painted on. What is painted is kept in
     `painted`, for other trainings with the same. The card's `field` says what the training cutouts
@@ -73,13 +73,13 @@ def run(
     """
     verdicts = read_verdicts(config.vetted)
     there = pd.concat([store.table(["object_id"])["object_id"] for store in stores])
-    require_some(verdicts, set(there), config.vetted.tables)
+    require_some(config.vetted, set(there))
     rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
                      config.not_negative, left_out, verdicts)  # fmt: skip
-    drawn = real_rows(stores, known, "validation", config.max_negatives, config.seed,
-                      verdicts=verdicts)  # fmt: skip
-    real = examples_of(stores, rows, config.size)
-    train, validation = real, examples_of(stores, [as_drawn(part) for part in drawn], config.size)
+    drawn = real_rows(stores, known, "validation", config.max_negatives, config.seed)
+    drawn = [not_seen_true(part, verdicts) for part in drawn]
+    real, validation = (examples_of(stores, parts, config.size) for parts in (rows, drawn))
+    train = real
     for taught, held_out in (
         synthetic_examples(synthetic, config.size),
         painted_examples(real, config, painted),

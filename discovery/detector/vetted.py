@@ -31,26 +31,30 @@ def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
     said = {path: _said(path, "detector.vetted") for path in config.tables}
     for path, grades in said.items():
         _refuse_unknown(grades, path, config)
-    return _agreed([*said.values()], config.true_grades)
+    return _agreed([grades["said"].isin(config.true_grades) for grades in said.values()])
 
 
 def agreed_quarry(
-    tables: Sequence[Path], true_grades: Collection[str], rows: pd.DataFrame
+    rows: pd.DataFrame, looks: Sequence[tuple[Path, Collection[str], str]]
 ) -> set[str]:
     """object_id of those `rows` (object_id, galaxy) that every pass of every table over their
     galaxy called so.
 
+    Args:
+        looks: a table, the grades that are true in it, and the key of the run file that names it.
+
     Raises:
         BadInput: a table cannot be used, see `read_grades`.
     """
-    verdicts = _agreed([_said(path, "evidence.vetted") for path in tables], true_grades)
+    verdicts = _agreed([_said(path, key)["said"].isin(true) for path, true, key in looks])
     return set(rows.loc[verdicts_on(rows, verdicts) == IS, "object_id"])
 
 
-def _agreed(said, true_grades):
-    if not said:
+def _agreed(called_so):
+    """Verdicts by what every pass of every table said, bool by object_id."""
+    if not called_so:
         return pd.Series(dtype=int, name="verdict")
-    called_so = pd.concat(said)["said"].isin(true_grades).groupby(level="object_id")
+    called_so = pd.concat(called_so).groupby(level="object_id")
     every, some = called_so.all(), called_so.any()
     return pd.Series(IN_DOUBT, every.index, name="verdict").mask(every, IS).mask(~some, IS_NOT)
 
@@ -121,19 +125,20 @@ def verdicts_on(rows: pd.DataFrame, verdicts: pd.Series) -> pd.Series:
     return lowest.where(lowest.isna() | (lowest == highest), IN_DOUBT)
 
 
-def require_some(verdicts: pd.Series, object_ids: Collection[str], tables: Sequence[Path]) -> None:
-    """Refuse tables of which no object is there.
+def require_some(config: VettedLabelsConfig, object_ids: Collection[str]) -> None:
+    """Refuse a table of which no object is there.
 
     Raises:
         BadInput: names the first of it, and one that is there.
     """
-    if tables and not verdicts.index.isin(object_ids).any():
-        named = ", ".join(map(str, tables))
-        raise BadInput(
-            f"detector.vetted: none of the {len(verdicts):,} objects of {named} is among the "
-            f"cutouts, which are called like {next(iter(object_ids), '–')!r} and not like "
-            f"{next(iter(verdicts.index), '–')!r}; give tables of a search of these surveys."
-        )
+    for path in config.tables:
+        looked_at = read_grades(path, "detector.vetted")["object_id"]
+        if not looked_at.isin(object_ids).any():
+            raise BadInput(
+                f"detector.vetted: none of the {len(looked_at):,} objects of {path} is among the "
+                f"cutouts, which are called like {next(iter(object_ids), '–')!r} and not like "
+                f"{next(iter(looked_at), '–')!r}; give tables of a search of these surveys."
+            )
 
 
 def fingerprint(config: VettedLabelsConfig) -> str | None:

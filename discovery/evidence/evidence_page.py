@@ -190,7 +190,8 @@ def injection(folder: Path, found: Found) -> list[Section]:
         f"Lanes were painted on {found['hosts']:,} searched galaxies with captions "
         f"{settings['tags']!r}; {found['not_painted']:,} more had nothing in their middle to paint "
         f"on. Beside them stand {first['others']:,} searched galaxies that are not known to be of "
-        "the quarry. The control is the same host through the same brush without dust: what is "
+        f"the quarry; {first['seen_true']:,} more all who looked called so. The control is the "
+        "same host through the same brush without dust: what is "
         "found of it is found for the brush. A galaxy is called red where it is of the reddest "
         f"{words.percent(settings['reddest'])} of these: early types are."
     )
@@ -254,6 +255,8 @@ RANKED_LANES = {
     "ranking": "all",
     "ranking_standing_out": "lane stands out",
     "ranking_on_red": "and the galaxy is red",
+    "ranking_standing_out_unlisted": "lane stands out; false is all that is not published",
+    "ranking_on_red_unlisted": "and the galaxy is red; false is all that is not published",
 }
 
 

@@ -103,19 +103,21 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
 def quarry_of(run: Run) -> set[str]:
     """What is known to be of the quarry: published, true in a mock sky, or called so by everybody
     who looked (`[detector.vetted]`, `[evidence.vetted]`)."""
+    taught, sample = run.config.detector.vetted, run.config.evidence.vetted
+    looks = [(path, taught.true_grades, "detector.vetted") for path in taught.tables]
+    if sample:
+        looks.append((sample.table, sample.true_grades, "evidence.vetted"))
+    seen = agreed_quarry(run.store().table(["object_id", "galaxy"]), looks)
+    return _listed(run) | seen
+
+
+def _listed(run):
+    """Published, or true in a mock sky."""
     known = set(read_known(run)["object_id"].dropna())
-    known |= _agreed_on(run)
     if run.truth.exists():
         truth = pq.read_table(run.truth).to_pandas()
         known |= set(truth.loc[truth["is_quarry"].astype(bool), "object_id"])
     return known
-
-
-def _agreed_on(run):
-    taught, sample = run.config.detector.vetted, run.config.evidence.vetted
-    tables = [*taught.tables, *([sample.table] if sample else ())]
-    rows = run.store().table(["object_id", "galaxy"])
-    return agreed_quarry(tables, taught.true_grades, rows)
 
 
 def paint_hosts(
@@ -261,7 +263,9 @@ def _judged(run: Run, variant: str, store: CutoutStore, rows: pd.DataFrame, out:
     """How one detector of the run does on the painted ones."""
     painted = rows.merge(_scores(run, variant, store, out), on="object_id")
     lanes, controls = painted[painted["label"] == 1], painted[painted["label"] == 0]
-    others = _others(run, variant, set(lanes["host"])).rename(columns={"candidate": "found"})
+    searched = read_scores(run, variant).query("searched").rename(columns={"candidate": "found"})
+    unlisted = searched[~searched["object_id"].isin(_listed(run))]
+    others = unlisted[~unlisted["object_id"].isin(quarry_of(run))]
     write_both(lanes[LANE_COLUMNS], out / "tables" / f"injection-{variant}-lanes")
     bins, surfaces = binned_by_all(lanes), surfaces_of(lanes)
     write_both(pd.DataFrame(bins), out / "tables" / f"injection-{variant}")
@@ -279,6 +283,9 @@ def _judged(run: Run, variant: str, store: CutoutStore, rows: pd.DataFrame, out:
         "ranking": _ranked(run, lanes, others),
         "ranking_standing_out": _ranked(run, lanes[clear], others),
         "ranking_on_red": _ranked(run, lanes[clear & red], others),
+        "seen_true": len(unlisted) - len(others),
+        "ranking_standing_out_unlisted": _ranked(run, lanes[clear], unlisted),
+        "ranking_on_red_unlisted": _ranked(run, lanes[clear & red], unlisted),
         "bins": bins,
         "surfaces": surfaces,
     }
@@ -296,12 +303,6 @@ def _scores(run: Run, variant: str, store: CutoutStore, out: Path) -> pd.DataFra
     scores = read_score_files(files, ["object_id", "score", "probability"])
     found = scores["probability"] >= scores["fold"].map(thresholds_of(run, variant))
     return scores.assign(found=found)
-
-
-def _others(run: Run, variant: str, hosts: set[str]) -> pd.DataFrame:
-    """Every searched galaxy that is not known to be of the quarry, and no host."""
-    scores = read_scores(run, variant).query("searched")
-    return scores[~scores["object_id"].isin(quarry_of(run) | hosts)]
 
 
 def _counted(rows: pd.DataFrame) -> dict:

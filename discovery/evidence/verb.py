@@ -20,11 +20,16 @@ from discovery.evidence import (
 )
 from discovery.evidence.evidence_page import FOUND, write_evidence
 from discovery.evidence.sample import open_sample
-from discovery.files import digest, read_json, write_json
+from discovery.files import digest, read_json, sha256_file, write_json
 from discovery.progress import say
 from discovery.run import Manifest, Run
 
 Found = dict
+
+
+LAYOUT = 2  # of what a part of evidence.json holds; the page cannot show another
+FOR_ALL = ("natural_prevalence", "quoted_prevalence", "replicates", "sky")
+LOOKED_AT = ("ablation", "injection", "vetted")
 
 
 @dataclass(frozen=True)
@@ -123,5 +128,17 @@ def _kept(run: Run) -> Found:
 
 
 def _made_from(run: Run, name: str) -> str:
-    done = Manifest(run.folder).steps
-    return digest({step: done.get(step, {}).get("digest") for step in needs(run, [name])})
+    """Digest of what decides a part: steps of the walk, settings, what people said."""
+    done, config = Manifest(run.folder).steps, run.config
+    decides = {
+        "layout": LAYOUT,
+        "steps": {step: done.get(step, {}).get("digest") for step in needs(run, [name])},
+        "settings": config.evidence.model_dump(mode="json", include={name, *FOR_ALL}),
+    }
+    if name == "ablation":
+        decides["detector"] = config.detector.model_dump(mode="json")
+    if name in LOOKED_AT:
+        tables = [*config.detector.vetted.tables]
+        tables += [config.evidence.vetted.table] if config.evidence.vetted else []
+        decides["looked_at"] = [sha256_file(path) for path in tables if path.exists()]
+    return digest(decides)

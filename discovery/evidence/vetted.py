@@ -30,6 +30,7 @@ from discovery.run import MIXED, Run
 
 DRAWS = 4_000
 TOPS = (10, 30, 100, 200, 300)
+LOOKS = 10  # of a stratum at least, or what it says of a top is chance
 SHOWN, PER_ROW, SHOWN_PX = 48, 8, 96
 Z95 = float(norm.ppf(0.975))
 
@@ -226,6 +227,8 @@ def judge_vetted(run: Run, out: Path) -> dict:
         "capture": _capture(rows, config),
     }
     write_both(pd.DataFrame(found["tops"]), out / "tables" / "vetted-tops")
+    for old in (out / "figures").glob("vetted-true*"):
+        old.unlink()
     if sheet := _sheet(run, rows):
         figures.save(out / "figures" / "vetted-true.png", figures.sample_sheet, sheet)
     return found
@@ -273,9 +276,18 @@ def _total_of(rows: pd.DataFrame) -> Estimate:
 
 
 def _tops(rows: pd.DataFrame) -> list[int]:
-    """Those that the vetted rows among them stand for: a deeper one was not looked at."""
-    stand_for = {top: rows.loc[rows["rank"] <= top, "objects_each"].sum() for top in TOPS}
-    return [top for top in TOPS if abs(stand_for[top] - top) <= 0.1 * top]
+    """Those of which all were looked at, or enough of each stratum to speak for it."""
+    there = [top for top in TOPS if top <= rows.attrs["searched"]]
+    return [top for top in there if _looked_down_to(top, rows[rows["rank"] <= top])]
+
+
+def _looked_down_to(top: int, rows: pd.DataFrame) -> bool:
+    if len(rows) == top:
+        return True
+    drawn = rows[rows["objects_each"] > 1]
+    looks = drawn.groupby("stratum").size()
+    stand_for = rows["objects_each"].sum()
+    return len(drawn) > 0 and looks.min() >= LOOKS and abs(stand_for - top) <= 0.25 * top
 
 
 def _purity_of_top(rows: pd.DataFrame, top: int) -> Estimate:

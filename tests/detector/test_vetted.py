@@ -88,9 +88,12 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
 def test_a_table_that_is_not_there_or_of_other_galaxies_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"no table .*gone\.csv"):
         read_verdicts(VettedLabelsConfig(tables=[tmp_path / "gone.csv"]))
-    with pytest.raises(BadInput, match=r"none of the 1 objects of v\.csv .*'g1' and not like 'J7'"):
-        require_some(pd.Series({"J7": IS}), ["g1"], ["v.csv"])
-    require_some(pd.Series({"J7": IS, "g1": IS}), ["g1"], ["v.csv"])
+    both = table(tmp_path, "object_id,grade\ng1,A\n", "object_id,grade\nJ7,A\n")
+    with pytest.raises(
+        BadInput, match=r"none of the 1 objects of .*vetted-1\.csv .*'g1' and not like 'J7'"
+    ):
+        require_some(both, ["g1"])
+    require_some(both, ["g1", "J7"])
 
 
 def test_shares_leave_room_for_what_people_found():
@@ -137,8 +140,9 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     write_shard(rows, tmp_path / "cutouts" / "00000.parquet")
     said = [(r["object_id"], "A" if "-1-" in r["object_id"] else "D") for r in rows]
     looked_at = [one for one in said if one[1] == "A" or one[0].endswith("-7")]
-    lines = "".join(f"{name},{grade}\n" for name, grade in looked_at)
-    vetted = table(tmp_path, "object_id,grade\n" + lines)
+    lines = "".join(f"{name},{grade},{grade}\n" for name, grade in looked_at)
+    doubtful = "validation-0-3,A,D\n"  # stays: of the sky, and nobody knows
+    vetted = table(tmp_path, "object_id,grade,grade_2\n" + lines + doubtful)
     dreamt = [
         {"object_id": f"s{i}", "image": png(p), "crop": 1.0, "split": "train", "label": 1}
         for i, p in enumerate(discs(16, 1, 4))
