@@ -36,7 +36,7 @@ def main(path: Path) -> None:
             print(f"  first {top:>3}: {share.k:>2} true, {_percent(share)}")
         share = wilson(int(is_true[rest].sum()), int(rest.sum()))
         print(f"  of {share.n} others: {share.k} true, {_percent(share)}")
-        cells = cells_of(rows.assign(is_true=is_true))
+        cells = cells_of(rows.assign(is_true=is_true), round(rows["objects_each"].sum()))
         low, high = np.percentile(draw_totals(cells, np.random.default_rng(0)), (2.5, 97.5))
         print(f"  in all: {total(cells):.0f} ({low:.0f} to {high:.0f})")
     for name, pair in (

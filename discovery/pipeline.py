@@ -9,6 +9,7 @@ from typing import Any
 import discovery
 from discovery.detector import vetted
 from discovery.detector.network import build_network
+from discovery.detector.train import start_file
 from discovery.devices import pick_device
 from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
@@ -123,7 +124,9 @@ def _search(variant: str) -> list[Step]:
         Step(
             f"train {variant}",
             lambda run: train_step(run, variant),
-            lambda run: _settings(run, "detector") | _looked_at(run),
+            lambda run: (
+                _settings(run, "detector") | _looked_at(run) | start_file(run.config.detector)
+            ),
             examples,
             lambda run: [run.detector(variant)],
         ),

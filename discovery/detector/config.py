@@ -40,6 +40,16 @@ class AugmentConfig(BaseModel):
     )
     jpeg_quality: tuple[int, int] = Field((60, 95), description="range of that JPEG's quality")
 
+    @field_validator("jpeg_quality")
+    @classmethod
+    def _is_a_range(cls, quality):
+        low, high = quality
+        if not 1 <= low <= high <= 100:
+            raise ValueError(
+                f"[{low}, {high}] is no range of qualities; give 1 <= low <= high <= 100"
+            )
+        return quality
+
 
 class PaintedConfig(BaseModel):
     """Positives that are painted: a physical dust lane on a real galaxy of the training split."""

@@ -145,8 +145,15 @@ def _settings(config):
     return config.model_dump(mode="json", exclude={"vetted": {"tables"}})
 
 
+def start_file(config: DetectorConfig) -> dict[str, str]:
+    """SHA-256 of the file that a training starts from, if there is one: another may lie there
+    tomorrow. Empty for weights of a hub, which may not be here when a finished run is read.
+    """
+    is_here = config.pretrained and Path(config.pretrained).is_file()
+    return _start_weights(config) if is_here else {}
+
+
 def _start_weights(config):
-    # a path and a hub's name may stand for other weights tomorrow
     if not config.pretrained:
         return {}
     return {"pretrained_sha256": sha256_file(weights_file(config.pretrained))}

@@ -7,6 +7,7 @@ are how it begins, galaxies that people have looked at are how it goes on.
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -16,6 +17,13 @@ from discovery.files import digest
 
 IS, IS_NOT, IN_DOUBT = 1, 0, -1
 PASSES = ("grade", "grade_2")
+
+
+class Graded(Protocol):
+    """Which grades are of the quarry and which are not: a section of the run file."""
+
+    true_grades: tuple[str, ...]
+    false_grades: tuple[str, ...]
 
 
 def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
@@ -28,25 +36,20 @@ def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
         BadInput: the table is missing or lacks a column, a row has no or no valid grade, or an
             object stands in it twice.
     """
-    said = {path: _said(path, "detector.vetted") for path in config.tables}
-    for path, grades in said.items():
-        _refuse_unknown(grades, path, config)
-    return _agreed([grades["said"].isin(config.true_grades) for grades in said.values()])
+    return _agreed([_called_so(path, config, "detector.vetted") for path in config.tables])
 
 
-def agreed_quarry(
-    rows: pd.DataFrame, looks: Sequence[tuple[Path, Collection[str], str]]
-) -> set[str]:
+def agreed_quarry(rows: pd.DataFrame, looks: Sequence[tuple[Path, Graded, str]]) -> set[str]:
     """object_id of those `rows` (object_id, galaxy) that every pass of every table over their
     galaxy called so.
 
     Args:
-        looks: a table, the grades that are true in it, and the key of the run file that names it.
+        looks: a table, the grades in it, and the key of the run file that names it.
 
     Raises:
         BadInput: a table cannot be used, see `read_grades`.
     """
-    verdicts = _agreed([_said(path, key)["said"].isin(true) for path, true, key in looks])
+    verdicts = _agreed([_called_so(*look) for look in looks])
     return set(rows.loc[verdicts_on(rows, verdicts) == IS, "object_id"])
 
 
@@ -59,23 +62,23 @@ def _agreed(called_so):
     return pd.Series(IN_DOUBT, every.index, name="verdict").mask(every, IS).mask(~some, IS_NOT)
 
 
-def _said(path, key):
-    """What every pass said, and in which column, by object_id; a second pass may have left out a
-    row."""
-    table = read_grades(path, key).set_index("object_id")
-    passes = table[[name for name in PASSES if name in table]].apply(lambda one: one.str.strip())
-    said = passes.melt(var_name="pass", value_name="said", ignore_index=False)
-    return said[said["said"] != ""]
+def _called_so(path, graded, key):
+    """Whether a pass called it so, bool by object_id; a second pass may have left out a row."""
+    table = read_grades(path, graded, key).set_index("object_id")
+    passes = table[[name for name in PASSES if name in table]].stack()
+    return passes[passes != ""].droplevel(1).isin(graded.true_grades)
 
 
-def read_grades(path: Path, key: str) -> pd.DataFrame:
+def read_grades(path: Path, graded: Graded, key: str) -> pd.DataFrame:
     """A CSV of what people have looked at, every column as text, with object_id and grade.
 
     Args:
+        graded: the grades that there are.
         key: of the run file, to name in messages.
 
     Raises:
-        BadInput: no such CSV, a column is missing, an object stands twice or has no grade.
+        BadInput: no such CSV, a column is missing, an object stands twice, has no grade or one
+            that there is not.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -90,28 +93,31 @@ def read_grades(path: Path, key: str) -> pd.DataFrame:
             f"{key}: {path} lacks {', '.join(missing)}; it has {', '.join(table)}. Needed: "
             "object_id and grade; grade_2 is a second pass."
         )
+    texts = [name for name in ("object_id", *PASSES) if name in table]
+    table[texts] = table[texts].apply(lambda column: column.str.strip())
     if (twice := table["object_id"].duplicated()).any():
         raise BadInput(
             f"{key}: {table['object_id'][twice].iloc[0]} stands in {path} twice; a second pass is "
             "a column, grade_2."
         )
-    if (blank := table["grade"].str.strip() == "").any():
+    if (blank := table["grade"] == "").any():
         raise BadInput(
             f"{key}: {table['object_id'][blank].iloc[0]} has no grade in {path}; leave out what "
             "nobody has looked at."
         )
+    _refuse_unknown(table, graded, path, key)
     return table
 
 
-def _refuse_unknown(said, path, config):
-    valid = [*config.true_grades, *config.false_grades]
-    wrong = said[~said["said"].isin(valid)]
-    if len(wrong):
-        raise BadInput(
-            f"detector.vetted: {wrong['pass'].iloc[0]} of {wrong.index[0]} is "
-            f"{wrong['said'].iloc[0]!r} in {path}; valid: {', '.join(valid)} (true_grades, "
-            "false_grades)."
-        )
+def _refuse_unknown(table, graded, path, key):
+    valid = [*graded.true_grades, *graded.false_grades]
+    for name in (name for name in PASSES if name in table):
+        wrong = table[~table[name].isin([*valid, ""])]
+        if len(wrong):
+            raise BadInput(
+                f"{key}: {name} of {wrong['object_id'].iloc[0]} is {wrong[name].iloc[0]!r} in "
+                f"{path}; valid: {', '.join(valid)} (true_grades, false_grades)."
+            )
 
 
 def verdicts_on(rows: pd.DataFrame, verdicts: pd.Series) -> pd.Series:
@@ -132,7 +138,7 @@ def require_some(config: VettedLabelsConfig, object_ids: Collection[str]) -> Non
         BadInput: names the first of it, and one that is there.
     """
     for path in config.tables:
-        looked_at = read_grades(path, "detector.vetted")["object_id"]
+        looked_at = read_grades(path, config, "detector.vetted")["object_id"]
         if not looked_at.isin(object_ids).any():
             raise BadInput(
                 f"detector.vetted: none of the {len(looked_at):,} objects of {path} is among the "

@@ -67,6 +67,7 @@ def _training(run: Run, arm: Arm, seed: int) -> Training:
         "synthetic": done["synthesize"]["digest"] if arm.synthetic else None,
         "positives": arm.positives,
         "version": discovery.__version__,
+        **training.start_file(config),
     }
     if looked_at := fingerprint(config.vetted):
         decides["vetted"] = looked_at
@@ -270,5 +271,8 @@ def _write(said: dict, out: Path) -> None:
         write_both(pd.DataFrame(found["measures"]), out / "tables" / name)
         write_both(pd.DataFrame(found["seeds"]), out / "tables" / f"{name}-seeds")
         figures.save(out / "figures" / f"{name}.png", figures.arms, found, pdf=True)
+        ratios = out / "figures" / f"{name}-ratio.png"
         if found["others"] >= 1000:
-            figures.save(out / "figures" / f"{name}-ratio.png", figures.ratios, found, pdf=True)
+            figures.save(ratios, figures.ratios, found, pdf=True)
+        else:
+            figures.remove(ratios)

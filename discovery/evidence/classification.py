@@ -352,8 +352,11 @@ def _write(run: Run, galaxies: Galaxies, found: dict, out: Path) -> None:
     for network in found["networks"]:
         path = at / f"classification-confusion-{network}.png"
         figures.save(path, figures.confusions, found, network, pdf=True)
+    sheets = at / "classification-dreams.png"
     if len(galaxies.dreams):
-        figures.save(at / "classification-dreams.png", figures.dreams, _sheets(run, galaxies))
+        figures.save(sheets, figures.dreams, _sheets(run, galaxies))
+    else:
+        figures.remove(sheets)
 
 
 def _sheets(run: Run, galaxies: Galaxies) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -55,7 +55,7 @@ class Arm(BaseModel):
         None, description="name of the arm that it is compared with; ablation.base if left out"
     )
     detector: dict[str, Any] = Field({}, description="keys of [detector] that it has otherwise")
-    sweep: dict[str, list[Any]] = Field(
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         {}, description="a key of [detector] with a list of values: an arm for each of them"
     )
 
@@ -70,18 +70,18 @@ class Arm(BaseModel):
         return arms
 
     def config(self, base: DetectorConfig, seed: int) -> DetectorConfig:
-        """The settings of its detector; a table such as `augment` changes key by key."""
+        """The settings of its detector; a section such as `augment` changes key by key, a table of
+        shares such as `painted.kinds` as a whole."""
         return DetectorConfig.model_validate(
             # judged on the search split, which teaches none of them
-            _merged(base.model_dump(), self.detector | {"seed": seed, "folds": 1})
+            _merged(base, self.detector | {"seed": seed, "folds": 1})
         )
 
 
-def _merged(base: dict, changes: dict) -> dict:
-    nested = {
-        k for k, v in changes.items() if isinstance(v, dict) and isinstance(base.get(k), dict)
-    }
-    return base | {k: _merged(base[k], v) if k in nested else v for k, v in changes.items()}
+def _merged(base: BaseModel, changes: dict) -> dict:
+    sections = {k for k, v in base if isinstance(v, BaseModel) and isinstance(changes.get(k), dict)}
+    changes = {k: _merged(getattr(base, k), v) if k in sections else v for k, v in changes.items()}
+    return base.model_dump() | changes
 
 
 class AblationConfig(BaseModel):
@@ -174,6 +174,7 @@ class VettedConfig(BaseModel):
     true_grades: tuple[str, ...] = Field(
         ("A", "B"), min_length=1, description="grades that count as true"
     )
+    false_grades: tuple[str, ...] = Field(("C", "D", "X"), description="the other grades")
     finders: tuple[str, ...] = Field(
         (), max_length=2, description="two columns of 0 and 1: which of two finders had the object"
     )
@@ -238,7 +239,7 @@ class ClassArm(BaseModel):
 
     def config(self, base: ClassifierConfig) -> ClassifierConfig:
         """The settings of its classifiers."""
-        return ClassifierConfig.model_validate(_merged(base.model_dump(), self.classifier))
+        return ClassifierConfig.model_validate(_merged(base, self.classifier))
 
 
 class ClassificationConfig(BaseModel):

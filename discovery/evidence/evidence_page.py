@@ -412,7 +412,8 @@ def _vetted_said(found: Found) -> tuple[str, ...]:
     return (
         f"{found['vetted']:,} objects were vetted; they stand for {found['stands_for']:,.0f} of "
         f"{found['searched']:,} searched. True are the grades {', '.join(found['true_grades'])}.",
-        f"True in all: {measured(found['true'], write=plain).text}. Purity of the candidates "
+        f"True in all: {measured(found['true'], write=plain).text}. Of {found['candidates']:,} "
+        f"candidates {found['candidates_vetted']:,} were vetted: purity "
         f"{measured(found['purity']).text}, completeness {measured(found['completeness']).text}.",
     )
 

@@ -111,6 +111,13 @@ def save(path: Path, draw: Callable[..., Figure], *data, pdf: bool = False) -> P
     return path
 
 
+def remove(path: Path) -> None:
+    """Remove what `save` has written at `path` before: it would show what is so no longer."""
+    suffixes = [LIGHT.suffix + ".png", DARK.suffix + ".png", ".pdf"]
+    for suffix in suffixes:
+        path.with_name(path.stem + suffix).unlink(missing_ok=True)
+
+
 def _write(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:]
     # Without dates and versions the same data gives the same file.

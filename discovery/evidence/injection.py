@@ -85,8 +85,9 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
     scored by the detector of their fold. What is known to be of the quarry is none: it has a lane.
     """
     store = run.store()
-    rows = store.table([name for name in (*OF_HOST, "split") if name in store.columns])
+    rows = store.table([name for name in (*OF_HOST, "split", "sampled") if name in store.columns])
     rows = rows[rows["split"].isin(["search", "train"] if run.folds > 1 else ["search"])]
+    rows = rows[(rows["split"] == "search") | rows["sampled"].ne(False)]
     said = rows["caption"].fillna("").map(tags_of)
     fits = said.map(lambda tags: tags_of(config.tags) <= tags and config.without not in tags)
     rows = rows[fits & ~rows["object_id"].isin(quarry_of(run))]
@@ -104,9 +105,9 @@ def quarry_of(run: Run) -> set[str]:
     """What is known to be of the quarry: published, true in a mock sky, or called so by everybody
     who looked (`[detector.vetted]`, `[evidence.vetted]`)."""
     taught, sample = run.config.detector.vetted, run.config.evidence.vetted
-    looks = [(path, taught.true_grades, "detector.vetted") for path in taught.tables]
+    looks = [(path, taught, "detector.vetted") for path in taught.tables]
     if sample:
-        looks.append((sample.table, sample.true_grades, "evidence.vetted"))
+        looks.append((sample.table, sample, "evidence.vetted"))
     seen = agreed_quarry(run.store().table(["object_id", "galaxy"]), looks)
     return _listed(run) | seen
 
@@ -138,6 +139,11 @@ def paint_hosts(
         rows = [row for host in part.to_dict("records") for row in _painted(host, images, config)]
         write_shard(rows, folder / f"{number:05d}.parquet")
     store = CutoutStore(folder)
+    if "host" not in store.columns:
+        raise BadInput(
+            f"no galaxy stands out in the middle of any of {len(hosts):,} hosts, so no lane can be "
+            "painted; see that crop of the surveys keeps the galaxies in the middle."
+        )
     painted = set(store.table(["host"])["host"])
     return store, len(set(hosts["object_id"]) - painted)
 
@@ -334,7 +340,8 @@ def edges_of(values: pd.Series) -> np.ndarray:
     known = values.dropna().to_numpy(float)
     if not len(known):
         return np.zeros(0)
-    return np.unique(np.quantile(known, np.linspace(0, 1, QUANTILES + 1)))
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, QUANTILES + 1)))
+    return edges if len(edges) > 1 else np.repeat(edges, 2)  # one value is a bin of its own
 
 
 def binned_by_all(lanes: pd.DataFrame) -> list[dict]:

@@ -24,7 +24,8 @@ def rank_known(run: Run, out: Path) -> dict:
     for variant in run.variants:
         scores = read_scores(run, variant)
         known = known_to_judge(run, scores)
-        published = known[~known["in_training"]].drop_duplicates(["name", "bibcode"])
+        one = ["name", "bibcode", "ra", "dec", "galaxy"]  # many have no name
+        published = known[~known["in_training"]].drop_duplicates(one)
         searched = _searched(run, scores, known)
         table = published_ranks(published, searched)
         write_both(table, out / "tables" / f"known-{variant}")
@@ -57,6 +58,7 @@ def published_ranks(published: pd.DataFrame, searched: pd.DataFrame) -> pd.DataF
     best = searched.drop_duplicates("galaxy").set_index("galaxy")
     columns = ["object_id", "rank", "probability", "status", "candidate"]
     rows = published[["name", "bibcode", "galaxy"]].join(best[columns], on="galaxy")
+    rows["name"] = rows["name"].fillna(rows["object_id"]).fillna("without a name")
     rows["top_share"] = rows["rank"] / len(searched)
     rows["candidate"] = rows["candidate"].eq(True)  # one without a cutout is none
     rows["outcome"] = [_outcome(row) for row in rows.itertuples()]

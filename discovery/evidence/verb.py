@@ -133,12 +133,14 @@ def _made_from(run: Run, name: str) -> str:
     decides = {
         "layout": LAYOUT,
         "steps": {step: done.get(step, {}).get("digest") for step in needs(run, [name])},
-        "settings": config.evidence.model_dump(mode="json", include={name, *FOR_ALL}),
     }
+    settings = {name, *FOR_ALL}
     if name == "ablation":
         decides["detector"] = config.detector.model_dump(mode="json")
     if name in LOOKED_AT:
+        settings.add("vetted")
         tables = [*config.detector.vetted.tables]
         tables += [config.evidence.vetted.table] if config.evidence.vetted else []
         decides["looked_at"] = [sha256_file(path) for path in tables if path.exists()]
+    decides["settings"] = config.evidence.model_dump(mode="json", include=settings)
     return digest(decides)

@@ -3,6 +3,7 @@
 The sample is drawn in strata, objects below the cut among them: without these, what the search
 missed is not known. With n of the N objects of a cell vetted (a cell: one stratum, one side of the
 cut) and k of them true, the cell holds N k / n true ones (Horvitz & Thompson 1952, JASA 47, 663).
+How many objects lie on each side of the cut the search knows: drawn cells are scaled to that.
 
 Intervals come from drawing the true ones among the N − n that nobody has looked at: their share
 from Jeffreys' posterior Beta(k + 1/2, n − k + 1/2), their number from a binomial. Resampling the
@@ -37,7 +38,8 @@ Z95 = float(norm.ppf(0.975))
 
 @dataclass(frozen=True)
 class Cell:
-    """`true` of `vetted` out of `objects` objects that were drawn from alike."""
+    """`true` of `vetted` out of `objects` objects that were drawn from alike; none vetted: nobody
+    can say how many of them are true."""
 
     true: int
     vetted: int
@@ -45,8 +47,12 @@ class Cell:
 
 
 def total(cells: Sequence[Cell]) -> float:
-    """Horvitz–Thompson's estimate of how many true objects the cells hold."""
-    return sum(cell.objects * cell.true / cell.vetted for cell in cells)
+    """Horvitz–Thompson's estimate of how many true objects the cells hold; what nobody has looked
+    at is as the rest, NaN if that is all."""
+    seen = [cell for cell in cells if cell.vetted]
+    objects, of_seen = (sum(cell.objects for cell in part) for part in (cells, seen))
+    true = sum(cell.objects * cell.true / cell.vetted for cell in seen)
+    return true * objects / of_seen if of_seen else (np.nan if objects else 0.0)
 
 
 def draw_totals(cells: Sequence[Cell], rng: np.random.Generator) -> np.ndarray:
@@ -68,18 +74,21 @@ def purity(cells: Sequence[Cell], seed: int = 0) -> Estimate:
 
 
 def completeness(above: Sequence[Cell], below: Sequence[Cell], seed: int = 0) -> Estimate:
-    """Share of all true objects that is above the cut; not defined where none is known."""
+    """Share of all true objects that is above the cut; not defined where none is known, or where
+    nobody has looked on one side of it."""
     rng = np.random.default_rng(seed)
     found, missed = draw_totals(above, rng), draw_totals(below, rng)
-    if total([*above, *below]) == 0:
+    everywhere = total(above) + total(below)
+    if everywhere == 0:
         return Estimate(None, 0.0, 1.0)
-    everywhere = np.maximum(found + missed, 1)
-    return _around(total(above) / total([*above, *below]), found / everywhere)
+    return _around(total(above) / everywhere, found / np.maximum(found + missed, 1))
 
 
 def _around(value: float, drawn: np.ndarray) -> Estimate:
-    # Where no true one is below the cut the estimate is at the end of what is possible.
     low, high = np.percentile(drawn, (2.5, 97.5))
+    if np.isnan(value):
+        return Estimate(None, float(low), float(high))
+    # Where no true one is below the cut the estimate is at the end of what is possible.
     return Estimate(float(value), float(min(low, value)), float(max(high, value)))
 
 
@@ -135,7 +144,7 @@ def read_vetted(config: VettedConfig) -> pd.DataFrame:
     Raises:
         BadInput: the table or a column is missing, an object stands twice, a number is none.
     """
-    table = read_grades(config.table, "evidence.vetted")
+    table = read_grades(config.table, config, "evidence.vetted")
     _need(table, config.finders, config.table)
     for name in config.finders:
         _refuse_other(table[name], ("0", "1"), name, config.table)
@@ -190,13 +199,29 @@ def _numbers(values: pd.Series, name: str, path: Path) -> pd.Series:
     return numbers
 
 
-def cells_of(rows: pd.DataFrame) -> list[Cell]:
-    """Cells of the rows: of one stratum, standing for equally many objects."""
+def cells_of(rows: pd.DataFrame, objects: int) -> list[Cell]:
+    """Cells of the rows: of one stratum, standing for equally many objects; `objects` together.
+
+    Where a stratum reaches over the cut, or rows were drawn by chance, the sample says only about
+    how many objects a cell holds. So those not looked at whole share what is left of `objects`;
+    where there are none, what is left is a cell that nobody has looked at.
+    """
+    parts = [(each, part) for (_, each), part in rows.groupby(["stratum", "objects_each"])]
+    stand_for = sum(each * len(part) for each, part in parts if each > 1)
+    left = objects - sum(len(part) for each, part in parts if each == 1)
     cells = []
-    for (_, each), part in rows.groupby(["stratum", "objects_each"]):
-        objects = max(round(each * len(part)), len(part))
-        cells.append(Cell(int(part["is_true"].sum()), len(part), objects))
-    return cells
+    for each, part in parts:
+        holds = len(part) if each == 1 else each * len(part) / stand_for * left
+        cells.append(Cell(int(part["is_true"].sum()), len(part), max(round(holds), len(part))))
+    return cells if stand_for or left <= 0 else [*cells, Cell(0, 0, left)]
+
+
+def _sides(rows: pd.DataFrame) -> tuple[list[Cell], list[Cell]]:
+    """Cells above the cut, and below."""
+    sizes = rows.attrs["candidates"], rows.attrs["searched"] - rows.attrs["candidates"]
+    parts = rows[rows["candidate"]], rows[~rows["candidate"]]
+    above, below = (cells_of(*side) for side in zip(parts, sizes, strict=True))
+    return above, below
 
 
 def judge_vetted(run: Run, out: Path) -> dict:
@@ -210,7 +235,7 @@ def judge_vetted(run: Run, out: Path) -> dict:
     """
     config = run.config.evidence.vetted
     rows = _with_search(read_vetted(config), run)
-    above, below = rows[rows["candidate"]], rows[~rows["candidate"]]
+    above, below = _sides(rows)
     strata = pd.DataFrame(_strata(rows))
     write_both(strata, out / "tables" / "vetted-strata")
     found = {
@@ -218,19 +243,22 @@ def judge_vetted(run: Run, out: Path) -> dict:
         "stands_for": float(rows["objects_each"].sum()),
         "searched": int(rows.attrs["searched"]),
         "true_grades": list(config.true_grades),
-        "true": _said("", _total_of(rows)),
-        "purity": _said("", purity(cells_of(above))),
-        "completeness": _said("", completeness(cells_of(above), cells_of(below))),
+        "candidates": int(rows.attrs["candidates"]),
+        "candidates_vetted": int(rows["candidate"].sum()),
+        "true": _said("", _total_of([*above, *below])),
+        "purity": _said("", purity(above)),
+        "completeness": _said("", completeness(above, below)),
         "tops": [{"top": top} | _said("purity", _purity_of_top(rows, top)) for top in _tops(rows)],
         "strata": strata.to_dict("records"),
         "agreement": _agreement(rows, config),
         "capture": _capture(rows, config),
     }
     write_both(pd.DataFrame(found["tops"]), out / "tables" / "vetted-tops")
-    for old in (out / "figures").glob("vetted-true*"):
-        old.unlink()
+    shown = out / "figures" / "vetted-true.png"
     if sheet := _sheet(run, rows):
-        figures.save(out / "figures" / "vetted-true.png", figures.sample_sheet, sheet)
+        figures.save(shown, figures.sample_sheet, sheet)
+    else:
+        figures.remove(shown)
     return found
 
 
@@ -261,7 +289,7 @@ def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
     found = searched[["probability", "rank", "candidate"]]
     # a table that was exported from a catalogue has columns of the same names
     rows = vetted.drop(columns=list(found), errors="ignore").join(found, on="object_id")
-    rows.attrs["searched"] = len(searched)
+    rows.attrs |= {"searched": len(searched), "candidates": int(searched["candidate"].sum())}
     return rows
 
 
@@ -270,8 +298,7 @@ def _said(name: str, e: Estimate) -> dict:
     return {name or "value": e.value, f"{before}low": e.low, f"{before}high": e.high}
 
 
-def _total_of(rows: pd.DataFrame) -> Estimate:
-    cells = cells_of(rows)
+def _total_of(cells: Sequence[Cell]) -> Estimate:
     return _around(total(cells), draw_totals(cells, np.random.default_rng(0)))
 
 
@@ -291,7 +318,7 @@ def _looked_down_to(top: int, rows: pd.DataFrame) -> bool:
 
 
 def _purity_of_top(rows: pd.DataFrame, top: int) -> Estimate:
-    return purity(cells_of(rows[rows["rank"] <= top]))
+    return purity(cells_of(rows[rows["rank"] <= top], top))
 
 
 def _strata(rows: pd.DataFrame) -> list[dict]:

@@ -69,6 +69,12 @@ def test_noise_has_the_sigma_it_names():
     assert noisy.flatten(1).std(1).max() == pytest.approx(0.05 * 255, rel=0.1)
 
 
+@pytest.mark.parametrize("quality", [(95, 60), (0, 50), (60, 101)])
+def test_a_range_of_jpeg_qualities_that_is_none_is_refused(quality):
+    with pytest.raises(ValueError, match=r"is no range of qualities; give 1 <= low <= high <= 100"):
+        AugmentConfig(jpeg_quality=quality)
+
+
 def test_jpeg_share(pixels):
     config = NOTHING.model_copy(update={"jpeg_share": 0.25})
     many = pixels.repeat(16, 1, 1, 1)

@@ -183,6 +183,7 @@ def refused(tmp_path, text):
         ('base = "listed ones"', 'base = "none"', "base = 'none' is no arm; the arms: listed ones, "
          "and dreams, synthetic_share 0.3, and dreams"),
         ("sweep = {", 'against = "real ones"\nsweep = {', "'real ones' is no arm; the arms: "),
+        ("[0.3, 0.8]", "[]", "sweep.synthetic_share: List should have at least 1 item"),
         ("seeds = [1, 2]", "seeds = [1, 1]", "a seed stands twice in seeds"),
         ("synthetic_share", "seed", "seed is not an arm's; give seeds under ablation"),
         ("seed = 9", "seed = 3", "two skies have the seed 3, the run's own counted"),
@@ -210,6 +211,25 @@ def test_an_arm_may_change_a_table_of_the_detector_key_by_key(small):
     changed = arm.model_copy(update={"detector": {"augment": {"noise": 0.5}}})
     config = changed.config(small.run.config.detector, 7)
     assert (config.augment.noise, config.augment.zoom, config.seed) == (0.5, 0.12, 7)
+
+
+def test_a_table_of_shares_in_an_arm_stands_for_the_whole_table(small):
+    (arm,) = [a for a in small.run.config.evidence.ablation.arms if not a.sweep]
+    changed = arm.model_copy(update={"detector": {"painted": {"controls": {"clear": 1.0}}}})
+    painted = changed.config(small.run.config.detector, 7).painted
+    assert painted.controls == {"clear": 1.0}
+    assert painted.kinds == small.run.config.detector.painted.kinds
+
+
+def test_start_weights_that_are_replaced_make_another_training(small, tmp_path):
+    (arm,) = [a for a in small.run.config.evidence.ablation.arms if not a.sweep]
+    start = tmp_path / "start.safetensors"
+    arm = arm.model_copy(update={"detector": {"pretrained": str(start)}})
+    folders = []
+    for content in (b"one", b"one", b"other"):
+        start.write_bytes(content)
+        folders.append(ablation._training(small.run, arm, 1).folder)
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_what_is_asked_of_evidence_leaves_the_walk_as_it_is(small):

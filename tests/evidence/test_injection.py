@@ -10,6 +10,8 @@ from discovery.cutouts import decode
 from discovery.errors import BadInput
 from discovery.evidence import injection
 from discovery.evidence.config import InjectionConfig
+from discovery.evidence.evidence_figures import surfaces
+from discovery.evidence.figures import LIGHT
 from discovery.morphology.paint import Host
 from tests.evidence.conftest import RUN
 
@@ -77,6 +79,16 @@ def test_bins_hold_a_fifth_each_and_every_lane_once():
     cells = [c for c in injection.surfaces_of(rows) if c["y"] == "radius"]
     assert sum(c["painted"] for c in cells) == 100
     assert len(cells) == 25
+
+
+def test_a_parameter_with_one_value_is_one_bin():
+    rows = pd.DataFrame({name: np.arange(100.0) for name in injection.PARAMETERS} | {"found": True})
+    rows["tau_v"] = 2.0
+    (one,) = [b for b in injection.binned_by_all(rows) if b["parameter"] == "tau_v"]
+    assert (one["low"], one["high"], one["painted"]) == (2.0, 2.0, 100)
+    cells = injection.surfaces_of(rows)
+    assert {c["painted"] for c in cells if c["x"] == "tau_v"} == {20}
+    surfaces(LIGHT, cells, injection.PARAMETERS)  # can be drawn
 
 
 def test_a_parameter_that_nobody_knows_has_no_bins():

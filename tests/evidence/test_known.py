@@ -42,6 +42,13 @@ def test_every_published_object_has_its_rank_or_a_reason():
     assert table.loc["lost", "outcome"] == "unreadable: empty file"
 
 
+def test_one_without_a_name_is_called_by_its_id():
+    nameless = PUBLISHED.assign(name=None)
+    table = published_ranks(nameless, searched())
+    assert table["name"].tolist()[:2] == ["o3", "o100"]
+    assert table["name"].tolist()[-1] == "without a name"
+
+
 def test_the_summary_counts_and_its_area_is_that_of_the_ranks():
     everything = searched()
     found = summary(published_ranks(PUBLISHED, everything), everything)

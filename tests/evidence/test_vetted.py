@@ -126,9 +126,16 @@ def test_a_row_stands_for_the_part_of_its_stratum(tmp_path):
     assert rows["objects_each"].tolist() == [2, 2, 50, 50]
     assert rows["is_true"].tolist() == [True, False, True, False]
     assert rows["found_b"].tolist() == [True, False, True, False]
-    assert sorted((c.true, c.vetted, c.objects) for c in vetted.cells_of(rows)) == [
+    assert sorted((c.true, c.vetted, c.objects) for c in vetted.cells_of(rows, 104)) == [
         (1, 2, 4), (1, 2, 100)
     ]  # fmt: skip
+
+
+def test_blanks_around_a_grade_are_no_part_of_it(tmp_path):
+    rows = read_vetted(config(tmp_path, GOOD.replace("1,A,", " 1, A ,").replace(",B,1", ", ,1")))
+    assert rows["object_id"].iloc[0] == "1"
+    assert rows["is_true"].iloc[0]
+    assert rows["grade_2"].iloc[1] == ""
 
 
 def test_a_probability_of_being_drawn_serves_as_well(tmp_path):
@@ -142,6 +149,8 @@ def test_a_probability_of_being_drawn_serves_as_well(tmp_path):
         ("grade,", "mark,", "lacks grade; it has object_id, mark, stratum"),
         ("4,X,rest", "1,X,rest", "vetted.csv twice; a second pass is a column, grade_2"),
         ("4,X,rest", "4,,rest", "vetted.csv; leave out what nobody has looked at"),
+        ("4,X,rest", "4,Q,rest", "evidence.vetted: grade of 4 is 'Q' in"),
+        ("rest,100,X", "rest,100,b", "grade_2 of 4 is 'b' in"),
         ("rest,100,X", "rest,90,X", "stratum_size is how many objects a stratum holds, the same"),
         ("rest,100", "rest,1", "not less than were vetted"),
         ("top,4", "top,four", "stratum_size is 'four' in row 1; it has to be a number"),
@@ -168,4 +177,35 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
 
 def test_an_object_that_was_drawn_by_two_chances_is_of_two_cells():
     rows = pd.DataFrame({"stratum": "all", "objects_each": [1.0, 1.0, 50.0], "is_true": True})
-    assert [(c.vetted, c.objects) for c in vetted.cells_of(rows)] == [(2, 2), (1, 50)]
+    assert [(c.vetted, c.objects) for c in vetted.cells_of(rows, 52)] == [(2, 2), (1, 50)]
+
+
+def looked_at(whole, drawn, each):
+    """Rows of which (true, vetted) were looked at whole and (true, vetted) drawn."""
+    parts = [("first", 1.0, *whole), ("others", each, *drawn)]
+    return pd.DataFrame(
+        [(s, e, i < true) for s, e, true, n in parts for i in range(n)],
+        columns=["stratum", "objects_each", "is_true"],
+    )
+
+
+def test_drawn_rows_stand_for_what_is_left_of_a_side():
+    # one of the hundred drawn of 11,800 lies above the cut, where there are 18 beside the first 300
+    cells = vetted.cells_of(looked_at((120, 300), (0, 1), 118.0), 318)
+    assert cells == [Cell(120, 300, 300), Cell(0, 1, 18)]
+
+
+def test_candidates_that_nobody_looked_at_widen_the_purity():
+    cells = vetted.cells_of(looked_at((120, 300), (0, 0), 118.0), 400)
+    assert cells == [Cell(120, 300, 300), Cell(0, 0, 100)]
+    measured = purity(cells)
+    assert measured.value == pytest.approx(0.4)
+    assert measured.low < 0.32
+    assert measured.high > 0.53
+
+
+def test_completeness_is_not_known_where_nobody_looked_below_the_cut():
+    measured = completeness([Cell(12, 30, 30)], [Cell(0, 0, 9970)])
+    assert measured.value is None
+    assert measured.low < 0.01
+    assert purity([Cell(0, 0, 30)]).value is None
