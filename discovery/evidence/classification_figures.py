@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from discovery.evidence.evidence_figures import intervals, name_rows
-from discovery.evidence.figures import SampleRow, Theme, sample_sheet, save
+from discovery.evidence.figures import SampleRow, Theme, remove, sample_sheet, save
 
-__all__ = ["arms", "confusions", "dreams", "save"]
+__all__ = ["arms", "confusions", "dreams", "remove", "save"]
 
 COLUMNS = 8
 

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from discovery.evidence import words
-from discovery.evidence.figures import Theme, save
+from discovery.evidence.figures import Theme, remove, save
 
-__all__ = ["arms", "ratios", "recovery", "save", "surfaces"]
+__all__ = ["arms", "ratios", "recovery", "remove", "save", "surfaces"]
 
 # measure -> what a reader calls it
 SHOWN = {

@@ -94,6 +94,14 @@ def test_what_is_finished_is_not_done_again_and_gives_the_same(proven, monkeypat
     assert told(run) == found
 
 
+def test_an_old_figure_that_no_longer_holds_is_removed(proven):
+    run, _ = proven
+    old = run.folder / "evidence" / "figures" / "ablation-all-ratio.png"  # too few others for one
+    old.write_bytes(b"of a larger sky")
+    assert invoke(run, "--only", "ablation").exit_code == 0
+    assert not old.exists()
+
+
 @pytest.mark.usefixtures("proven")
 def test_a_new_arm_is_trained_alone(small, monkeypatch):
     run, called = small.with_text(RUN.replace("[0.3, 0.8]", "[0.3, 0.8, 0.6]")), []
