@@ -84,6 +84,13 @@ def completeness(above: Sequence[Cell], below: Sequence[Cell], seed: int = 0) ->
     return _around(total(above) / everywhere, found / np.maximum(found + missed, 1))
 
 
+def in_all(above: Sequence[Cell], below: Sequence[Cell], seed: int = 0) -> Estimate:
+    """True objects on both sides of the cut; not defined where nobody has looked on one."""
+    # Side by side: what candidates are says nothing of what lies below the cut.
+    drawn = draw_totals([*above, *below], np.random.default_rng(seed))
+    return _around(total(above) + total(below), drawn)
+
+
 def _around(value: float, drawn: np.ndarray) -> Estimate:
     low, high = np.percentile(drawn, (2.5, 97.5))
     if np.isnan(value):
@@ -245,7 +252,7 @@ def judge_vetted(run: Run, out: Path) -> dict:
         "true_grades": list(config.true_grades),
         "candidates": int(rows.attrs["candidates"]),
         "candidates_vetted": int(rows["candidate"].sum()),
-        "true": _said("", _total_of([*above, *below])),
+        "true": _said("", in_all(above, below)),
         "purity": _said("", purity(above)),
         "completeness": _said("", completeness(above, below)),
         "tops": [{"top": top} | _said("purity", _purity_of_top(rows, top)) for top in _tops(rows)],
@@ -296,10 +303,6 @@ def _with_search(vetted: pd.DataFrame, run: Run) -> pd.DataFrame:
 def _said(name: str, e: Estimate) -> dict:
     before = f"{name}_" if name else ""
     return {name or "value": e.value, f"{before}low": e.low, f"{before}high": e.high}
-
-
-def _total_of(cells: Sequence[Cell]) -> Estimate:
-    return _around(total(cells), draw_totals(cells, np.random.default_rng(0)))
 
 
 def _tops(rows: pd.DataFrame) -> list[int]:

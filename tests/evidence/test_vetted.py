@@ -208,4 +208,7 @@ def test_completeness_is_not_known_where_nobody_looked_below_the_cut():
     measured = completeness([Cell(12, 30, 30)], [Cell(0, 0, 9970)])
     assert measured.value is None
     assert measured.low < 0.01
+    everywhere = vetted.in_all([Cell(12, 30, 30)], [Cell(0, 0, 9970)])
+    assert everywhere.value is None  # and not the share of the candidates times all
+    assert everywhere.high > 9000
     assert purity([Cell(0, 0, 30)]).value is None
