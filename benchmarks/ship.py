@@ -57,7 +57,7 @@ def _said(run: Run) -> dict:
         )
         judged = [f"{twins} {judged[0]}", *judged[1:]]
     return {
-        "field": field_of_view([run.store()]),
+        "field": field_of_view(run.store()),
         "quarry": quarry,
         "judged": judged,
     }

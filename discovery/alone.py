@@ -150,7 +150,7 @@ def _told(folder: Path, store: CutoutStore) -> pd.DataFrame:
 
 def _field(store: CutoutStore, detector: Detector, chosen: bool) -> str:
     rows = store.table(["object_id", "crop"])
-    shown = half_light_of([store], rows["object_id"].tolist()) if _learnt(detector) else None
+    shown = half_light_of(store, rows["object_id"].tolist()) if _learnt(detector) else None
     crop = rows["crop"].median()
     return scored.field_in_words(crop, chosen, shown, detector.card.get("field"), FAR)
 

@@ -94,9 +94,7 @@ def train_step(run: Run, variant: str) -> None:
         if run.folds > 1:
             say(f"  fold {fold}, of {run.folds}")
         config, left_out = run.config.detector, left_out_of(run, fold)
-        training.run(
-            [run.store()], synthetic, known, config, out, run.painted, run.device, left_out
-        )
+        training.run(run.store(), synthetic, known, config, out, run.painted, run.device, left_out)
 
 
 def score_step(run: Run, variant: str) -> None:

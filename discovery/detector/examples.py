@@ -79,20 +79,16 @@ def labels_of(object_ids: pd.Series, known: pd.DataFrame) -> np.ndarray:
     return labels
 
 
-def examples_of(stores: list[CutoutStore], parts: list[pd.DataFrame], size: int) -> Examples:
-    """The examples that the rows of each store are, as `real_rows` gives them."""
-    pixels = [
-        load_pixels(store, part["object_id"].tolist(), size)
-        for store, part in zip(stores, parts, strict=True)
-    ]
-    rows = pd.concat(parts, ignore_index=True)
+def examples_of(store: CutoutStore, rows: pd.DataFrame, size: int) -> Examples:
+    """The examples that these rows of the store are, as `real_rows` gives them."""
+    pixels = load_pixels(store, rows["object_id"].tolist(), size)
     tags = tag_targets(rows["caption"], rows["survey"])
     labels, sampled = rows["label"].to_numpy(np.int8), rows["sampled"].to_numpy(bool)
-    return Examples(np.concatenate(pixels), labels, rows["source"].to_numpy(str), tags, sampled)
+    return Examples(pixels, labels, rows["source"].to_numpy(str), tags, sampled)
 
 
 def real_rows(
-    stores: list[CutoutStore],
+    store: CutoutStore,
     known: pd.DataFrame,
     split: str,
     max_negatives: int,
@@ -100,8 +96,8 @@ def real_rows(
     not_negative: str = "",
     left_out: Collection[str] = (),
     verdicts: pd.Series | None = None,
-) -> list[pd.DataFrame]:
-    """The usable rows of each store: object_id, caption, survey, sampled, label (1 or 0), source.
+) -> pd.DataFrame:
+    """The usable rows of a split: object_id, caption, survey, sampled, label (1 or 0), source.
 
     A row that is on no list is labelled by the `verdicts` of people (as of `read_verdicts`), and
     left out where they differ. Of the others one is left out where its caption holds all the tags
@@ -111,20 +107,16 @@ def real_rows(
     Raises:
         BadInput: no caption has one of the tags.
     """
-    parts = []
-    for store in stores:
-        rows = store.table(["object_id", "galaxy", "caption", "survey", "sampled"], split=split)
-        rows["label"] = labels_of(rows["object_id"], known)
-        rows["sampled"] = rows["sampled"].ne(False)
-        require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
-        voted = holds(rows["caption"], not_negative)
-        looked_at = _judge(rows, verdicts)
-        rows["source"] = np.where(looked_at, VETTED, REAL)
-        rows = rows[(rows["label"] == 1) | looked_at | (rows["sampled"] & ~voted)]
-        rows = rows[~rows["object_id"].isin(left_out)]
-        limit = max_negatives // len(stores)
-        parts.append(rows.iloc[_keep(rows, limit, np.random.default_rng(seed))])
-    return parts
+    rows = store.table(["object_id", "galaxy", "caption", "survey", "sampled"], split=split)
+    rows["label"] = labels_of(rows["object_id"], known)
+    rows["sampled"] = rows["sampled"].ne(False)
+    require_tags(tags_of(not_negative), count_tags(_texts(rows["caption"])), "not_negative")
+    voted = holds(rows["caption"], not_negative)
+    looked_at = _judge(rows, verdicts)
+    rows["source"] = np.where(looked_at, VETTED, REAL)
+    rows = rows[(rows["label"] == 1) | looked_at | (rows["sampled"] & ~voted)]
+    rows = rows[~rows["object_id"].isin(left_out)]
+    return rows.iloc[_keep(rows, max_negatives, np.random.default_rng(seed))].reset_index(drop=True)
 
 
 def not_seen_true(rows: pd.DataFrame, verdicts: pd.Series) -> pd.DataFrame:

@@ -8,7 +8,6 @@ narrow is not told: without sky to measure against the share stays near 20 %, wh
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from discovery.cutouts.decode import UnreadableImage, decode
 from discovery.cutouts.store import CutoutStore
@@ -22,7 +21,7 @@ NEARLY = 0.8  # of the field learnt from; training zooms by more than that
 FAR = 1.5  # times wider than the field learnt from
 
 
-def field_of_view(stores: Sequence[CutoutStore]) -> dict:
+def field_of_view(store: CutoutStore) -> dict:
     """What the training cutouts show.
 
     Returns:
@@ -31,12 +30,12 @@ def field_of_view(stores: Sequence[CutoutStore]) -> dict:
         the galaxies as a share of it, null where none could be measured.
     """
     columns = ["object_id", "survey", "crop", "width", "pixscale_arcsec"]
-    rows = pd.concat([store.table(columns, split="train") for store in stores])
+    rows = store.table(columns, split="train")
     arcsec = (rows["crop"] * rows["width"] * rows["pixscale_arcsec"]).astype(float).median()
     return {
         "crop": rows.groupby("survey")["crop"].median().to_dict(),
         "arcsec": None if np.isnan(arcsec) else round(float(arcsec), 1),
-        "half_light": half_light_of(stores, rows["object_id"].tolist()),
+        "half_light": half_light_of(store, rows["object_id"].tolist()),
     }
 
 
@@ -46,10 +45,9 @@ def spread_out(rows: Sequence) -> list:
     return [rows[place] for place in places]
 
 
-def half_light_of(stores: Sequence[CutoutStore], object_ids: Sequence[str]) -> float | None:
+def half_light_of(store: CutoutStore, object_ids: Sequence[str]) -> float | None:
     """As `half_light`, of MEASURED of the cutouts named."""
-    some = spread_out(object_ids)
-    tables = (rows for store in stores for rows in store.iter_rows(some, ["image", "crop"]))
+    tables = store.iter_rows(spread_out(object_ids), ["image", "crop"])
     return half_light((row["image"], row["crop"]) for rows in tables for row in rows.to_pylist())
 
 

@@ -49,7 +49,7 @@ SCORE_BATCH = 256
 
 
 def run(
-    stores: list[CutoutStore],
+    store: CutoutStore,
     synthetic: CutoutStore | None,
     known: pd.DataFrame,
     config: DetectorConfig,
@@ -58,7 +58,7 @@ def run(
     device: str = "auto",
     left_out: Collection[str] = (),
 ) -> Path:
-    """Train on the 'train' rows of `stores`, on `synthetic` and on what is painted on those rows,
+    """Train on the 'train' rows of `store`, on `synthetic` and on what is painted on those rows,
     calibrate on 'validation'.
 
     Real positives are the rows that `known` (object_id, in_training) lists as in training, real
@@ -72,13 +72,12 @@ def run(
     source: real or vetted).
     """
     verdicts = read_verdicts(config.vetted)
-    there = pd.concat([store.table(["object_id"])["object_id"] for store in stores])
-    require_some(config.vetted, set(there))
-    rows = real_rows(stores, known, "train", config.max_negatives, config.seed,
+    require_some(config.vetted, set(store.table(["object_id"])["object_id"]))
+    rows = real_rows(store, known, "train", config.max_negatives, config.seed,
                      config.not_negative, left_out, verdicts)  # fmt: skip
-    drawn = real_rows(stores, known, "validation", config.max_negatives, config.seed)
-    drawn = [not_seen_true(part, verdicts) for part in drawn]
-    real, validation = (examples_of(stores, parts, config.size) for parts in (rows, drawn))
+    drawn = real_rows(store, known, "validation", config.max_negatives, config.seed)
+    drawn = not_seen_true(drawn, verdicts)
+    real, validation = (examples_of(store, some, config.size) for some in (rows, drawn))
     train = real
     for taught, held_out in (
         synthetic_examples(synthetic, config.size),
@@ -88,11 +87,11 @@ def run(
     train = with_a_share(join(train, artefact_examples(real, config, painted)), config)
     validation = with_a_share(validation, config)
     write_table(pa.Table.from_pandas(_listed(rows, config)), Path(out) / TRAINED_ON)
-    return train_detector(train, validation, config, out, device, field_of_view(stores))
+    return train_detector(train, validation, config, out, device, field_of_view(store))
 
 
 def _listed(rows, config):
-    listed = pd.concat(rows, ignore_index=True)[["object_id", "survey", "label", "source"]]
+    listed = rows[["object_id", "survey", "label", "source"]]
     shares = listed["label"].map({label: shares_of(config, label)[VETTED] for label in (0, 1)})
     return listed[(listed["source"] == REAL) | (shares > 0)]
 

@@ -115,7 +115,7 @@ def train(run: Run, one: Training) -> None:
     synthetic = run.synthetic_store() if one.arm.synthetic else None
     rows = run.store().table(["object_id", "split"]).set_index("object_id")
     known = shortened(read_known(run), rows["split"], one.arm.positives, one.seed)
-    training.run([run.store()], synthetic, known, config, one.detector, run.painted, run.device)
+    training.run(run.store(), synthetic, known, config, one.detector, run.painted, run.device)
 
 
 def shortened(

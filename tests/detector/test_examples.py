@@ -33,8 +33,8 @@ def store(folder, count, **more):
 
 
 def real_examples(cutouts, listed, limit, not_negative=""):
-    rows = real_rows([cutouts], listed, "train", limit, 1, not_negative)
-    return examples_of([cutouts], rows, SIZE)
+    rows = real_rows(cutouts, listed, "train", limit, 1, not_negative)
+    return examples_of(cutouts, rows, SIZE)
 
 
 def test_held_back_objects_are_neither_positive_nor_negative():

@@ -67,7 +67,7 @@ def test_the_field_is_that_of_the_training_cutouts(tmp_path):
     ]  # fmt: skip
     write_shard(rows, tmp_path / "00000.parquet")
     # 0.35 × 424 px × 0.2 arcsec = 29.7, 14.8 and 64 px × 0.5 arcsec = 32
-    assert field_of_view([CutoutStore(tmp_path)]) == {
+    assert field_of_view(CutoutStore(tmp_path)) == {
         "crop": {"gz2": 0.35, "mine": 1.0},
         "arcsec": 29.7,
         "half_light": half_light([(image, 0.35)]),
