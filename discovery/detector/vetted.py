@@ -39,9 +39,12 @@ def read_verdicts(config: VettedLabelsConfig) -> pd.Series:
     return _agreed([_called_so(path, config, "detector.vetted") for path in config.tables])
 
 
-def agreed_quarry(rows: pd.DataFrame, looks: Sequence[tuple[Path, Graded, str]]) -> set[str]:
-    """object_id of those `rows` (object_id, galaxy) that every pass of every table over their
-    galaxy called so.
+def mostly_called_so(rows: pd.DataFrame, looks: Sequence[tuple[Path, Graded, str]]) -> set[str]:
+    """object_id of those `rows` (object_id, galaxy) that most passes over their galaxy, of all
+    tables together, called the quarry.
+
+    To judge by, as votes of Galaxy Zoo are. What every pass agrees on, as of `read_verdicts`,
+    shrinks with each further look, and in the end one strict eye decides.
 
     Args:
         looks: a table, the grades in it, and the key of the run file that names it.
@@ -49,8 +52,13 @@ def agreed_quarry(rows: pd.DataFrame, looks: Sequence[tuple[Path, Graded, str]])
     Raises:
         BadInput: a table cannot be used, see `read_grades`.
     """
-    verdicts = _agreed([_called_so(*look) for look in looks])
-    return set(rows.loc[verdicts_on(rows, verdicts) == IS, "object_id"])
+    if not looks:
+        return set()
+    called_so = pd.concat([_called_so(*look) for look in looks])
+    galaxy = rows["galaxy"].fillna(rows["object_id"])
+    galaxy_of = pd.Series(galaxy.to_numpy(), rows["object_id"])
+    share = called_so.groupby(called_so.index.map(galaxy_of)).mean()
+    return set(rows["object_id"][galaxy.map(share) > 0.5])
 
 
 def _agreed(called_so):

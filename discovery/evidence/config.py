@@ -171,6 +171,10 @@ class VettedConfig(BaseModel):
         description="CSV: object_id, grade, and stratum with stratum_size or drawn (the "
         "probability with which the row was drawn); grade_2 is a second pass"
     )
+    earlier: tuple[Path, ...] = Field(
+        (), description="CSVs of looks at other searches of these surveys, which taught nothing; "
+        "they help to say what a painted lane is not to be held against",
+    )  # fmt: skip
     true_grades: tuple[str, ...] = Field(
         ("A", "B"), min_length=1, description="grades that count as true"
     )

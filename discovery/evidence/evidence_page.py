@@ -190,9 +190,9 @@ def injection(folder: Path, found: Found) -> list[Section]:
         f"Lanes were painted on {found['hosts']:,} searched galaxies with captions "
         f"{settings['tags']!r}; {found['not_painted']:,} more had nothing in their middle to paint "
         f"on. Beside them stand {first['others']:,} searched galaxies that are not known to be of "
-        f"the quarry; {first['seen_true']:,} more all who looked called so. The control is the "
-        "same host through the same brush without dust: what is "
-        "found of it is found for the brush. A galaxy is called red where it is of the reddest "
+        f"the quarry; {first['seen_true']:,} more were called so by most of the passes over them. "
+        "The control is the same host through the same brush without dust: what is found of it is "
+        "found for the brush. A galaxy is called red where it is of the reddest "
         f"{words.percent(settings['reddest'])} of these: early types are."
     )
     rows = [

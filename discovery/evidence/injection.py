@@ -27,7 +27,7 @@ from discovery.candidates import (
 from discovery.cutouts.decode import decode
 from discovery.cutouts.store import CutoutStore, load_pixels, write_shard
 from discovery.detector.score import score_store
-from discovery.detector.vetted import agreed_quarry
+from discovery.detector.vetted import mostly_called_so
 from discovery.errors import BadInput
 from discovery.evidence import evidence_figures as figures
 from discovery.evidence.ablation import recorded
@@ -102,13 +102,13 @@ def choose_hosts(run: Run, config: InjectionConfig) -> pd.DataFrame:
 
 
 def quarry_of(run: Run) -> set[str]:
-    """What is known to be of the quarry: published, true in a mock sky, or called so by everybody
-    who looked (`[detector.vetted]`, `[evidence.vetted]`)."""
+    """What is known to be of the quarry: published, true in a mock sky, or called so by most of
+    the passes that looked at it (`[detector.vetted]`, `[evidence.vetted]`)."""
     taught, sample = run.config.detector.vetted, run.config.evidence.vetted
     looks = [(path, taught, "detector.vetted") for path in taught.tables]
     if sample:
-        looks.append((sample.table, sample, "evidence.vetted"))
-    seen = agreed_quarry(run.store().table(["object_id", "galaxy"]), looks)
+        looks += [(path, sample, "evidence.vetted") for path in (sample.table, *sample.earlier)]
+    seen = mostly_called_so(run.store().table(["object_id", "galaxy"]), looks)
     return _listed(run) | seen
 
 

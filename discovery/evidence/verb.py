@@ -134,13 +134,13 @@ def _made_from(run: Run, name: str) -> str:
         "layout": LAYOUT,
         "steps": {step: done.get(step, {}).get("digest") for step in needs(run, [name])},
     }
-    settings = {name, *FOR_ALL}
+    settings, sample = {name, *FOR_ALL}, config.evidence.vetted
     if name == "ablation":
         decides["detector"] = config.detector.model_dump(mode="json")
     if name in LOOKED_AT:
         settings.add("vetted")
         tables = [*config.detector.vetted.tables]
-        tables += [config.evidence.vetted.table] if config.evidence.vetted else []
+        tables += [sample.table, *sample.earlier] if sample else []
         decides["looked_at"] = [sha256_file(path) for path in tables if path.exists()]
     decides["settings"] = config.evidence.model_dump(mode="json", include=settings)
     return digest(decides)

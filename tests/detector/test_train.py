@@ -207,9 +207,9 @@ def test_verb_assembles_from_stores(tmp_path):
     known = pd.DataFrame(
         {"object_id": ids, "in_training": [not i.startswith("search") for i in ids]}
     )
-    stores = [CutoutStore(tmp_path / "cutouts")]
+    store = CutoutStore(tmp_path / "cutouts")
     synthetic = CutoutStore(tmp_path / "synthetic")
-    out = run(stores, synthetic, known, SHORT, tmp_path / "mixed", tmp_path, "cpu")
+    out = run(store, synthetic, known, SHORT, tmp_path / "mixed", tmp_path, "cpu")
     card = load_detector(out, "cpu").card
     assert card["trained"] == {
         "real_positives": 5, "real_negatives": 50,
@@ -226,8 +226,8 @@ def test_verb_assembles_from_stores(tmp_path):
     }
     wrong = SHORT.model_copy(update={"not_negative": "ring"})
     with pytest.raises(BadInput, match="not_negative names 'ring', which no caption has"):
-        run(stores, synthetic, known, wrong, tmp_path, tmp_path)
-    alone = run(stores, None, known, SHORT, tmp_path / "real-only", tmp_path, "cpu")
+        run(store, synthetic, known, wrong, tmp_path, tmp_path)
+    alone = run(store, None, known, SHORT, tmp_path / "real-only", tmp_path, "cpu")
     assert load_detector(alone, "cpu").card["trained"]["synthetic_positives"] == 0
 
 
@@ -258,7 +258,7 @@ def test_painted_positives_teach_where_nothing_else_does_and_count_as_no_real_on
     )
     none = pd.DataFrame({"object_id": [], "in_training": []})
     out = run(
-        [CutoutStore(tmp_path / "cutouts")], None, none, config, tmp_path / "d", tmp_path, "cpu"
+        CutoutStore(tmp_path / "cutouts"), None, none, config, tmp_path / "d", tmp_path, "cpu"
     )
     card = load_detector(out, "cpu").card
     assert card["trained"] == {

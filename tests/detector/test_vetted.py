@@ -13,6 +13,7 @@ from discovery.detector.vetted import (
     IS,
     IS_NOT,
     fingerprint,
+    mostly_called_so,
     read_verdicts,
     require_some,
     verdicts_on,
@@ -55,6 +56,19 @@ def test_what_was_said_of_one_cutout_holds_for_its_galaxy():
     verdict = verdicts_on(rows, said)
     assert verdict[:4].tolist() == [IS, IN_DOUBT, IN_DOUBT, IS]
     assert verdict[4:].isna().all()
+
+
+def test_most_of_the_passes_over_a_galaxy_decide_what_is_held_against_nothing(tmp_path):
+    said = table(
+        tmp_path,
+        "object_id,grade,grade_2\n1,A,C\n2,A,B\n3,A,\n4,D,A\n9,A,A\n",
+        "object_id,grade\n1,B\n2,C\n3,D\n5,A\n",
+    )
+    looks = [(path, said, "detector.vetted") for path in said.tables]
+    rows = pd.DataFrame({"object_id": list("123456"), "galaxy": [None, None, None, "g", "g", "g"]})
+    # 1, 2 by two of three passes, 3 by one of two; of galaxy g two of three, 6 was not looked at
+    assert mostly_called_so(rows, looks) == {"1", "2", "4", "5", "6"}
+    assert mostly_called_so(rows, []) == set()
 
 
 def test_without_a_table_nobody_has_looked():
@@ -150,8 +164,8 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     write_shard(dreamt, tmp_path / "synthetic" / "00000.parquet")
     config = CONFIG.model_copy(update={"vetted": vetted, "steps": 20})
     none = pd.DataFrame({"object_id": [], "in_training": []})
-    stores, synthetic = [CutoutStore(tmp_path / "cutouts")], CutoutStore(tmp_path / "synthetic")
-    out = run(stores, synthetic, none, config, tmp_path / "d", tmp_path, "cpu")
+    store, synthetic = CutoutStore(tmp_path / "cutouts"), CutoutStore(tmp_path / "synthetic")
+    out = run(store, synthetic, none, config, tmp_path / "d", tmp_path, "cpu")
     card = load_detector(out, "cpu").card
     told = card["trained"]
     assert (told["vetted_positives"], told["vetted_negatives"]) == (4, 1)
@@ -164,7 +178,7 @@ def test_what_people_said_teaches_and_does_not_calibrate(tmp_path):
     assert listed.loc["train-1-0", ["label", "source"]].tolist() == [1, VETTED]
     shares = {"share": 0.0, "negative_share": 0.0}
     asked = config.model_copy(update={"vetted": vetted.model_copy(update=shares)})
-    held_out = run(stores, synthetic, none, asked, tmp_path / "e", tmp_path, "cpu")
+    held_out = run(store, synthetic, none, asked, tmp_path / "e", tmp_path, "cpu")
     told = load_detector(held_out, "cpu").card["trained"]
     assert (told["vetted_positives"], told["vetted_negatives"], told["real_negatives"]) == (
         0,

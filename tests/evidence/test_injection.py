@@ -107,13 +107,15 @@ def test_hosts_are_smooth_unseen_and_not_of_the_quarry(small):
     assert not rows["caption"].str.contains("dust lane").any()
 
 
-def test_what_all_who_looked_took_for_the_quarry_is_neither_host_nor_false(small, tmp_path):
+def test_what_most_who_looked_took_for_the_quarry_is_neither_host_nor_false(small, tmp_path):
     first, second, *_ = injection.choose_hosts(small.run, CONFIG)["object_id"]
     (tmp_path / "v.csv").write_text(f"object_id,grade,grade_2\n{first},A,B\n{second},A,D\n")
-    path = tmp_path / "v.csv"
+    path, other = tmp_path / "v.csv", tmp_path / "other.csv"
+    other.write_text(f"object_id,grade\n{first},D\n{second},C\n")
     for vetted in (
         f"[detector.vetted]\ntables = ['{path}']\nshare = 0.0\n\n",
         f"[evidence.vetted]\ntable = '{path}'\n\n",
+        f"[evidence.vetted]\ntable = '{other}'\nearlier = ['{path}']\n\n",
     ):
         run = small.with_text(RUN.replace("[catalogue]", vetted + "[catalogue]"))
         hosts = set(injection.choose_hosts(run, CONFIG)["object_id"])
