@@ -105,10 +105,10 @@ def quarry_of(run: Run) -> set[str]:
     """What is known to be of the quarry: published, true in a mock sky, or called so by most of
     the passes that looked at it (`[detector.vetted]`, `[evidence.vetted]`)."""
     taught, sample = run.config.detector.vetted, run.config.evidence.vetted
-    looks = [(path, taught, "detector.vetted") for path in taught.tables]
-    if sample:
-        looks += [(path, sample, "evidence.vetted") for path in (sample.table, *sample.earlier)]
-    seen = mostly_called_so(run.store().table(["object_id", "galaxy"]), looks)
+    looks = {path.resolve(): (path, taught, "detector.vetted") for path in taught.tables}
+    for path in (sample.table, *sample.earlier) if sample else ():  # no pass has two votes
+        looks.setdefault(path.resolve(), (path, sample, "evidence.vetted"))
+    seen = mostly_called_so(run.store().table(["object_id", "galaxy"]), [*looks.values()])
     return _listed(run) | seen
 
 

@@ -27,7 +27,7 @@ from discovery.run import Manifest, Run
 Found = dict
 
 
-LAYOUT = 2  # of what a part of evidence.json holds; the page cannot show another
+LAYOUT = 3  # of what a part of evidence.json holds and means; the page cannot show another
 FOR_ALL = ("natural_prevalence", "quoted_prevalence", "replicates", "sky")
 LOOKED_AT = ("ablation", "injection", "vetted")
 

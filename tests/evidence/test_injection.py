@@ -116,6 +116,7 @@ def test_what_most_who_looked_took_for_the_quarry_is_neither_host_nor_false(smal
         f"[detector.vetted]\ntables = ['{path}']\nshare = 0.0\n\n",
         f"[evidence.vetted]\ntable = '{path}'\n\n",
         f"[evidence.vetted]\ntable = '{other}'\nearlier = ['{path}']\n\n",
+        f"[evidence.vetted]\ntable = '{path}'\nearlier = ['{other}', '{tmp_path}/./other.csv']\n\n",
     ):
         run = small.with_text(RUN.replace("[catalogue]", vetted + "[catalogue]"))
         hosts = set(injection.choose_hosts(run, CONFIG)["object_id"])
