@@ -131,6 +131,12 @@ class Generator(ABC):
     def predict(self, noised: torch.Tensor, time: torch.Tensor, told: Any) -> torch.Tensor:
         """What the process's `target` may have been, float (B, C, H, W); `time` is (B,)."""
 
+    def loss(
+        self, predicted: torch.Tensor, target: torch.Tensor, time: torch.Tensor
+    ) -> torch.Tensor:
+        """What training makes small: by default the mean squared error."""
+        return nn.functional.mse_loss(predicted, target)
+
     def examples(self, pixels: np.ndarray, folder: Path) -> Examples:
         """The training images as `x`; what is costly to make of them is kept in `folder`."""
         return TurnedPixels(pixels, self.encode, self.config.turns)

@@ -148,6 +148,13 @@ class PixelConfig(Worded):
         description="show the network, beside every pixel, the one across the centre: a galaxy "
         "turned by half a circle is much the same, which a small network hardly finds out itself",
     )
+    odd_spread: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="what half a turn changes in an image, as a share of the images' σ: the "
+        "network then predicts that part at its own scale, or discs come out bent; 0: it does not",
+    )
     noise_shift: float = Field(
         4.0,
         ge=1,

@@ -84,7 +84,7 @@ class Learner:
         with self.generator.autocast(training=True):
             told = self.generator.condition(tokens)
             predicted = self.generator.predict(process.noised(x, noise, time), time, told)
-        return nn.functional.mse_loss(predicted, process.target(x, noise, time))
+        return self.generator.loss(predicted, process.target(x, noise, time), time)
 
     def _draw(self, step: int):
         """What the step shows; gives any part of it as (x, tokens, time, noise)."""

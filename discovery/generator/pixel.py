@@ -17,6 +17,7 @@ from discovery.files import write_json
 from discovery.generator.base import Generator
 from discovery.generator.config import PixelConfig
 from discovery.generator.examples import TurnedPixels
+from discovery.generator.halves import scaled, weighted_loss
 from discovery.generator.layout import TEXT, UNET, load_weights, save_weights
 from discovery.generator.process import Diffusion, Flow, Process
 from discovery.generator.stretch import STRETCHED
@@ -37,7 +38,7 @@ from discovery.morphology.prompts import (
 
 _TEXT_SUM = 8.0  # words in a usual caption; keeps the summed rows near unit scale
 _NETWORK = ("size", "patch", "channels", "layers", "text_width", "text_layers", "objective")
-_GROWING = ("opposite", "depth")
+_GROWING = ("opposite", "depth", "odd_spread")
 _SPECIAL_TOKENS = 4
 
 
@@ -80,9 +81,8 @@ class PixelGenerator(Generator):
         kept = {name: getattr(start.config, name) for name in _NETWORK}
         both = {t: start.tags.get(t, 0) + counts.get(t, 0) for t in {**start.tags, **counts}}
         grown = learn_words(start, collect_words(counts))
-        kept |= {"opposite": config.opposite or start.config.opposite,
-                 "depth": max(config.depth, start.config.depth)}  # fmt: skip
-        grown = grow(grown, **{name: kept[name] for name in _GROWING})
+        kept |= {name: max(getattr(config, name), getattr(start.config, name)) for name in _GROWING}
+        grown = grow(grown, kept["opposite"], kept["depth"])
         return replace(grown, tags=both, config=config.model_copy(update=kept), digest="")
 
     @classmethod
@@ -187,7 +187,18 @@ class PixelGenerator(Generator):
             class_labels=told.total,
             encoder_attention_mask=told.mask,
         ).sample
-        return F.pixel_shuffle(predicted.float(), self.config.patch)
+        said = F.pixel_shuffle(predicted.float(), self.config.patch)
+        if not (spread := self.config.odd_spread):
+            return said
+        return scaled(self.process, spread, noised, time, said)
+
+    def loss(
+        self, predicted: torch.Tensor, target: torch.Tensor, time: torch.Tensor
+    ) -> torch.Tensor:
+        """The mean squared error, with `odd_spread` that of `halves.weighted_loss`."""
+        if not (spread := self.config.odd_spread):
+            return super().loss(predicted, target, time)
+        return weighted_loss(self.process, spread, time, predicted, target)
 
     def _shown(self, noised: torch.Tensor) -> torch.Tensor:
         """The image, and behind it what lies opposite: (B, 3 or 6, S, S)."""

@@ -1,0 +1,73 @@
+"""What half a turn leaves as it is, and what it changes: each predicted at its own scale.
+
+A galaxy turned by half a circle is much the same. What is not – companions, the sky's noise, arms
+that differ – is faint, and beside it the noise of a noised image is huge: a network that has to
+say both at one scale leaves a part of that noise in what it says, and draws bent and ragged discs.
+So of what half a turn changes, the network says only by how much the best linear guess is wrong
+(Karras et al., arXiv 2206.00364, eq. 7 and appendix B.6, here for one of the two parts).
+"""
+
+import torch
+from torch.nn import functional as F
+
+from discovery.generator.process import Process
+
+
+def changed(x: torch.Tensor) -> torch.Tensor:
+    """What half a turn changes in images (B, C, H, W): half the difference from the turned one."""
+    return (x - x.flip(2, 3)) / 2
+
+
+def scaled(
+    process: Process, spread: float, noised: torch.Tensor, time: torch.Tensor, said: torch.Tensor
+) -> torch.Tensor:
+    """What a network means that says the part half a turn changes at that part's scale.
+
+    Args:
+        spread: σ of what half a turn changes in an image.
+        said: what the network says, float (B, C, H, W) as `noised`.
+
+    Returns:
+        a prediction of the process's target; of the other part it is what was said.
+    """
+    share, left = linear_guess(process, spread, time)
+    odd = changed(said)
+    return said - odd + share * changed(noised) + left * odd
+
+
+def weighted_loss(
+    process: Process,
+    spread: float,
+    time: torch.Tensor,
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    """Mean squared error, that of what half a turn changes over the σ it can have at most.
+
+    Half-way between the plain loss, for which this part is too small to matter, and that of
+    Karras et al. (eq. 8, λ = 1 / c_out²), for which it matters as much as all the rest.
+    """
+    _, left = linear_guess(process, spread, time)
+    error = predicted - target
+    odd = changed(error)
+    return F.mse_loss(error, odd) + (odd.square() / (left * 2**0.5)).mean()
+
+
+def linear_guess(
+    process: Process, spread: float, time: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The best linear guess of the target from the noised image, for what half a turn changes.
+
+    Returns:
+        what to multiply the noised image by, and the σ of what is then still wrong, each float
+        (B, 1, 1, 1), for an image of this spread under white noise of unit variance, of which
+        half a turn changes half.
+    """
+    one = torch.ones(len(time), 1, 1, 1, device=time.device)
+    none = torch.zeros_like(one)
+    image, noise = process.noised(one, none, time), process.noised(none, one, time)
+    of_image, of_noise = process.target(one, none, time), process.target(none, one, time)
+    known = (image * spread).square() + noise.square() / 2
+    share = (of_image * image * spread**2 + of_noise * noise / 2) / known
+    left = (of_noise * image - of_image * noise).abs() * spread / (2 * known).sqrt()
+    return share, left

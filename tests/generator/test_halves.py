@@ -1,0 +1,98 @@
+"""What half a turn changes: the linear guess is the best one, and training weighs what is left."""
+
+import numpy as np
+import pytest
+import torch
+
+from discovery.generator.checkpoint import load_generator
+from discovery.generator.config import PixelConfig
+from discovery.generator.halves import changed, linear_guess, scaled, weighted_loss
+from discovery.generator.pixel import PixelGenerator
+from discovery.generator.process import Diffusion, Flow
+from discovery.generator.train import train_generator
+
+SPREAD = 0.2
+PROCESSES = {
+    "flow": (Flow(4.0), [0.02, 0.4, 0.98]),
+    "v": (Diffusion(prediction="v", zero_terminal_snr=True), [5, 400, 999]),
+    "epsilon": (Diffusion(), [5, 400, 990]),
+}
+TINY = PixelConfig(size=16, channels=(8, 16), text_width=16, steps=30, batch=8, warmup_steps=1)
+CAPTIONS = ["mock, smooth"] * 16
+
+
+def turned(x):
+    return x.flip(2, 3)
+
+
+def odd_images(count, rng):
+    """White images whose odd part has a σ of SPREAD, beside a larger part that is even."""
+    x, y = (torch.randn(count, 3, 16, 16, generator=rng) for _ in range(2))
+    return changed(x) * 2**0.5 * SPREAD + (y + turned(y)) / 2
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(5)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_no_other_multiple_of_the_noised_image_is_a_better_guess(name, rng):
+    process, times = PROCESSES[name]
+    x = odd_images(400, rng)
+    noise = torch.randn(x.shape, generator=rng)
+    for level in times:
+        time = torch.full((len(x),), level)
+        seen = changed(process.noised(x, noise, time))
+        wanted = changed(process.target(x, noise, time))
+        share, left = linear_guess(process, SPREAD, time)
+        best = (seen * wanted).sum() / seen.square().sum()
+        torch.testing.assert_close(share[0].squeeze(), best, rtol=0.03, atol=0.03 * left[0].item())
+        wrong = (wanted - share * seen).square().mean().sqrt()
+        torch.testing.assert_close(left[0].squeeze(), wrong, rtol=0.03, atol=0)
+
+
+def test_what_half_a_turn_leaves_is_said_as_before(rng):
+    noised, said = torch.randn(2, 2, 3, 16, 16, generator=rng)
+    meant = scaled(Flow(), SPREAD, noised, torch.tensor([0.3, 0.9]), said)
+    torch.testing.assert_close(meant - changed(meant), said - changed(said))
+    assert (changed(meant) - changed(said)).abs().max() > 0.1
+
+
+def test_an_error_of_what_half_a_turn_changes_costs_more_where_it_can_only_be_small(rng):
+    target, error = torch.randn(2, 2, 3, 16, 16, generator=rng)
+    even, odd = error - changed(error), changed(error)
+    for level in (0.1, 0.99):
+        time = torch.full((2,), level)
+        _, left = linear_guess(Flow(), SPREAD, time)
+        for part, weight in ((even, 1.0), (odd, 1 / (2**0.5 * left[0].item()))):
+            cost = weighted_loss(Flow(), SPREAD, time, target + part, target)
+            torch.testing.assert_close(cost, weight * part.square().mean())
+    assert weight > 3  # at 0.99
+
+
+def test_an_image_alike_under_half_a_turn_stays_so_in_training_and_in_the_sampler(tmp_path):
+    """A network that has learnt nothing takes the noise for noise where half a turn changes it."""
+    base = np.random.default_rng(3).integers(0, 255, (16, 16, 16, 3))
+    alike = ((base + base[:, ::-1, ::-1]) // 2).astype(np.uint8)
+    config = TINY.model_copy(update={"odd_spread": 0.01})
+    made = PixelGenerator.begin(config, alike, CAPTIONS, None)
+    x = made.encode(alike)
+    time = torch.full((16,), 0.9)
+    noised = made.process.noised(x, torch.randn(x.shape), time)
+    with torch.inference_mode():
+        told = made.condition(made.caption_tokens(CAPTIONS))
+        image = made.process.clean(noised, made.predict(noised, time, told), time)
+    assert changed(image).std() < 0.02
+    assert changed(noised).std() > 0.5
+
+
+def test_it_is_kept_by_what_starts_from_it_and_by_the_folder(tmp_path):
+    images = np.random.default_rng(3).integers(0, 255, (16, 16, 16, 3), dtype=np.uint8)
+    knows = TINY.model_copy(update={"odd_spread": SPREAD, "steps": 4})
+    start = train_generator(images, CAPTIONS, knows, tmp_path / "start", "cpu")
+    after = TINY.model_copy(update={"start": str(start), "steps": 4})
+    learnt = load_generator(
+        train_generator(images, CAPTIONS, after, tmp_path / "after", "cpu"), "cpu"
+    )
+    assert learnt.config.odd_spread == SPREAD
