@@ -1,4 +1,4 @@
-"""Two processes, as `accelerate launch --cpu --num_processes 2` starts them, train as one does."""
+"""Two processes, as `torchrun --nproc_per_node 2` starts them on CPUs, train as one does."""
 
 import os
 import socket
@@ -49,7 +49,7 @@ torch.distributed.destroy_process_group()
 
 
 def start_process(rank: int, port: int, *folders: Path) -> subprocess.Popen:
-    """What `accelerate launch` sets for each of its processes; starting it would cost seconds."""
+    """What `torchrun` sets for each of its processes; starting it would cost seconds."""
     told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": 1}  # fmt: skip
     return subprocess.Popen(
