@@ -7,14 +7,10 @@ So of what half a turn changes, the network says only by how much the best linea
 (Karras et al., arXiv 2206.00364, eq. 7 and appendix B.6, here for one of the two parts).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch.nn import functional as F
 
 from discovery.generator.process import Process
-
-_EVEN, _STEEP = 3.0, 4
 
 
 def changed(x: torch.Tensor) -> torch.Tensor:
@@ -34,9 +30,9 @@ def scaled(
     Returns:
         a prediction of the process's target; of the other part it is what was said.
     """
-    share, scale = odd_scale(process, spread, time)
+    share, left = linear_guess(process, spread, time)
     odd = changed(said)
-    return said - odd + share * changed(noised) + scale * odd
+    return said - odd + share * changed(noised) + left * odd
 
 
 def weighted_loss(
@@ -46,33 +42,15 @@ def weighted_loss(
     predicted: torch.Tensor,
     target: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean squared error, that of what half a turn changes over the root of its scale.
+    """Mean squared error, that of what half a turn changes over the σ it can have at most.
 
-    Between the plain loss, for which this part is too small to matter where there is much noise,
-    and that of Karras et al. (eq. 8, λ = 1 / c_out²), under which the rest is learnt too slowly.
+    Half-way between the plain loss, for which this part is too small to matter, and that of
+    Karras et al. (eq. 8, λ = 1 / c_out²), for which it matters as much as all the rest.
     """
-    _, scale = odd_scale(process, spread, time)
+    _, left = linear_guess(process, spread, time)
     error = predicted - target
     odd = changed(error)
-    return F.mse_loss(error, odd) + (odd.square() / scale.sqrt()).mean()
-
-
-def odd_scale(
-    process: Process, spread: float, time: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """How what a network says of the part that half a turn changes is to be read.
-
-    With little noise as it stands: a companion is then told from the sky pixel by pixel, which a
-    linear guess takes for one. Where noise and image are 1 to `_EVEN`, half of each.
-
-    Returns:
-        what to add of the noised image, and what to multiply the network's word by, each float
-        (B, 1, 1, 1).
-    """
-    share, left = linear_guess(process, spread, time)
-    image, noise = _shares(process.noised, time)
-    guessed = 1 / (1 + (image / (_EVEN * noise)).pow(_STEEP))
-    return guessed * share, torch.lerp(torch.ones_like(left), left, guessed)
+    return F.mse_loss(error, odd) + (odd.square() / (left * 2**0.5)).mean()
 
 
 def linear_guess(
@@ -85,16 +63,11 @@ def linear_guess(
         (B, 1, 1, 1), for an image of this spread under white noise of unit variance, of which
         half a turn changes half.
     """
-    image, noise = _shares(process.noised, time)
-    of_image, of_noise = _shares(process.target, time)
+    one = torch.ones(len(time), 1, 1, 1, device=time.device)
+    none = torch.zeros_like(one)
+    image, noise = process.noised(one, none, time), process.noised(none, one, time)
+    of_image, of_noise = process.target(one, none, time), process.target(none, one, time)
     known = (image * spread).square() + noise.square() / 2
     share = (of_image * image * spread**2 + of_noise * noise / 2) / known
     left = (of_noise * image - of_image * noise).abs() * spread / (2 * known).sqrt()
     return share, left
-
-
-def _shares(mixed: Callable, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What `mixed` makes of an image alone and of noise alone, each (B, 1, 1, 1)."""
-    one = torch.ones(len(time), 1, 1, 1, device=time.device)
-    none = torch.zeros_like(one)
-    return mixed(one, none, time), mixed(none, one, time)
