@@ -3,8 +3,9 @@
 A galaxy turned by half a circle is much the same. What is not – companions, the sky's noise, arms
 that differ – is faint, and beside it the noise of a noised image is huge: a network that has to
 say both at one scale leaves a part of that noise in what it says, and draws bent and ragged discs.
-So of what half a turn changes, the network says only by how much the best linear guess is wrong
-(Karras et al., arXiv 2206.00364, eq. 7 and appendix B.6, here for one of the two parts).
+So there, of what half a turn changes, the network says with a voice of its own only by how much
+the best linear guess is wrong (Karras et al., arXiv 2206.00364, eq. 7 and appendix B.6, here for
+one of the two parts).
 """
 
 import torch
@@ -12,27 +13,46 @@ from torch.nn import functional as F
 
 from discovery.generator.process import Process
 
+OWN_ABOVE = 0.25  # noise share; higher up to 0.5 discs stay ragged, lower the sky suffers
+
 
 def changed(x: torch.Tensor) -> torch.Tensor:
     """What half a turn changes in images (B, C, H, W): half the difference from the turned one."""
     return (x - x.flip(2, 3)) / 2
 
 
-def scaled(
-    process: Process, spread: float, noised: torch.Tensor, time: torch.Tensor, said: torch.Tensor
+def own_share(process: Process, time: torch.Tensor) -> torch.Tensor:
+    """How far the network's second voice says the part half a turn changes, 0 to 1, (B, 1, 1, 1).
+
+    None of it where there is little noise, for there that part is as well said with the rest;
+    half of it at a noise share of OWN_ABOVE.
+    """
+    share = process.noise_share(time).to(time.device).float()[:, None, None, None]
+    odds = share / (1 - share) / (OWN_ABOVE / (1 - OWN_ABOVE))
+    return 1 - 1 / (1 + odds**4)
+
+
+def put_together(
+    process: Process,
+    spread: float,
+    noised: torch.Tensor,
+    time: torch.Tensor,
+    said: torch.Tensor,
+    second: torch.Tensor,
 ) -> torch.Tensor:
-    """What a network means that says the part half a turn changes at that part's scale.
+    """What a network with two voices means.
 
     Args:
         spread: σ of what half a turn changes in an image.
-        said: what the network says, float (B, C, H, W) as `noised`.
+        said: what it says of the whole, float (B, C, H, W) as `noised`.
+        second: what it says, at its own scale, of the part that half a turn changes.
 
     Returns:
-        a prediction of the process's target; of the other part it is what was said.
+        a prediction of the process's target.
     """
     share, left = linear_guess(process, spread, time)
-    odd = changed(said)
-    return said - odd + share * changed(noised) + left * odd
+    odd = share * changed(noised) + left * changed(second)
+    return said + own_share(process, time) * (odd - changed(said))
 
 
 def weighted_loss(
@@ -48,9 +68,10 @@ def weighted_loss(
     Karras et al. (eq. 8, λ = 1 / c_out²), for which it matters as much as all the rest.
     """
     _, left = linear_guess(process, spread, time)
+    own = own_share(process, time)
     error = predicted - target
     odd = changed(error)
-    return F.mse_loss(error, odd) + (odd.square() / (left * 2**0.5)).mean()
+    return F.mse_loss(error, odd) + (odd.square() * (own / (left * 2**0.5) + 1 - own)).mean()
 
 
 def linear_guess(

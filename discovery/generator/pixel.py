@@ -17,7 +17,7 @@ from discovery.files import write_json
 from discovery.generator.base import Generator
 from discovery.generator.config import PixelConfig
 from discovery.generator.examples import TurnedPixels
-from discovery.generator.halves import scaled, weighted_loss
+from discovery.generator.halves import put_together, weighted_loss
 from discovery.generator.layout import TEXT, UNET, load_weights, save_weights
 from discovery.generator.process import Diffusion, Flow, Process
 from discovery.generator.stretch import STRETCHED
@@ -82,7 +82,7 @@ class PixelGenerator(Generator):
         both = {t: start.tags.get(t, 0) + counts.get(t, 0) for t in {**start.tags, **counts}}
         grown = learn_words(start, collect_words(counts))
         kept |= {name: max(getattr(config, name), getattr(start.config, name)) for name in _GROWING}
-        grown = grow(grown, kept["opposite"], kept["depth"])
+        grown = grow(grown, **{name: kept[name] for name in _GROWING})
         return replace(grown, tags=both, config=config.model_copy(update=kept), digest="")
 
     @classmethod
@@ -190,7 +190,7 @@ class PixelGenerator(Generator):
         said = F.pixel_shuffle(predicted.float(), self.config.patch)
         if not (spread := self.config.odd_spread):
             return said
-        return scaled(self.process, spread, noised, time, said)
+        return put_together(self.process, spread, noised, time, *said.chunk(2, dim=1))
 
     def loss(
         self, predicted: torch.Tensor, target: torch.Tensor, time: torch.Tensor
@@ -238,7 +238,7 @@ def _build_unet(config: PixelConfig) -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=config.size // config.patch,
         in_channels=(6 if config.opposite else 3) * config.patch**2,
-        out_channels=3 * config.patch**2,
+        out_channels=(6 if config.odd_spread else 3) * config.patch**2,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
         down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",),
@@ -288,21 +288,27 @@ def learn_words(generator: PixelGenerator, words: list[str]) -> PixelGenerator:
     return generator
 
 
-def grow(generator: PixelGenerator, opposite: bool, depth: int) -> PixelGenerator:
-    """The same generator with more to see and more layers, of which it makes nothing yet.
+def grow(
+    generator: PixelGenerator, opposite: bool, depth: int, odd_spread: float
+) -> PixelGenerator:
+    """The same generator with more to see, more layers and a second voice, untaught as yet.
 
-    New inputs, and what new layers add, start at zero: until it learns it says what it said.
+    New inputs, and what new layers add, start at zero: until it learns they change nothing. A
+    second voice starts with the words of the first, which it means at another scale.
     """
-    config = generator.config.model_copy(update={"opposite": opposite, "depth": depth})
+    grown = {"opposite": opposite, "depth": depth, "odd_spread": odd_spread}
+    config = generator.config.model_copy(update=grown)
     unet, state = _build_unet(config), generator.unet.state_dict()
     old, new = state["conv_in.weight"], torch.zeros_like(unet.conv_in.weight)
     new[:, : old.shape[1]] = old
+    voices = unet.conv_out.out_channels // generator.unet.conv_out.out_channels
+    said = {n: torch.cat([state[n]] * voices) for n in ("conv_out.weight", "conv_out.bias")}
     added = {
         name: torch.zeros_like(tensor) if _adds(name) else tensor
         for name, tensor in unet.state_dict().items()
         if name not in state
     }
-    unet.load_state_dict(added | state | {"conv_in.weight": new})
+    unet.load_state_dict(added | state | said | {"conv_in.weight": new})
     return replace(generator, config=config, unet=unet)
 
 

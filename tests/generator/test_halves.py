@@ -6,8 +6,14 @@ import torch
 
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import PixelConfig
-from discovery.generator.halves import changed, linear_guess, scaled, weighted_loss
-from discovery.generator.pixel import PixelGenerator
+from discovery.generator.halves import (
+    changed,
+    linear_guess,
+    own_share,
+    put_together,
+    weighted_loss,
+)
+from discovery.generator.pixel import PixelGenerator, grow
 from discovery.generator.process import Diffusion, Flow
 from discovery.generator.train import train_generator
 
@@ -52,23 +58,55 @@ def test_no_other_multiple_of_the_noised_image_is_a_better_guess(name, rng):
         torch.testing.assert_close(left[0].squeeze(), wrong, rtol=0.03, atol=0)
 
 
-def test_what_half_a_turn_leaves_is_said_as_before(rng):
-    noised, said = torch.randn(2, 2, 3, 16, 16, generator=rng)
-    meant = scaled(Flow(), SPREAD, noised, torch.tensor([0.3, 0.9]), said)
+def test_the_second_voice_says_nothing_of_what_half_a_turn_leaves(rng):
+    noised, said, second = torch.randn(3, 2, 3, 16, 16, generator=rng)
+    time = torch.tensor([0.3, 0.9])
+    meant = put_together(Flow(), SPREAD, noised, time, said, second)
     torch.testing.assert_close(meant - changed(meant), said - changed(said))
-    assert (changed(meant) - changed(said)).abs().max() > 0.1
+    other = put_together(Flow(), SPREAD, noised, time, said, second + noised + turned(noised))
+    torch.testing.assert_close(other, meant)
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_with_little_noise_the_first_voice_says_it_all_and_with_much_the_second(name, rng):
+    process, (little, _, much) = PROCESSES[name]
+    noised, said, second = torch.randn(3, 1, 3, 16, 16, generator=rng)
+    for level in (little, much):
+        time = torch.tensor([level])
+        meant = put_together(process, SPREAD, noised, time, said, second)
+        share, left = linear_guess(process, SPREAD, time)
+        own = share * changed(noised) + left * changed(second)
+        wanted = said if level == little else said - changed(said) + own
+        torch.testing.assert_close(meant, wanted, atol=0.02, rtol=0.02)
 
 
 def test_an_error_of_what_half_a_turn_changes_costs_more_where_it_can_only_be_small(rng):
     target, error = torch.randn(2, 2, 3, 16, 16, generator=rng)
     even, odd = error - changed(error), changed(error)
-    for level in (0.1, 0.99):
+    for level in (0.02, 0.99):
         time = torch.full((2,), level)
         _, left = linear_guess(Flow(), SPREAD, time)
-        for part, weight in ((even, 1.0), (odd, 1 / (2**0.5 * left[0].item()))):
+        own = own_share(Flow(), time)[0].item()
+        weighed = own / (2**0.5 * left[0].item()) + 1 - own
+        for part, weight in ((even, 1.0), (odd, weighed)):
             cost = weighted_loss(Flow(), SPREAD, time, target + part, target)
             torch.testing.assert_close(cost, weight * part.square().mean())
-    assert weight > 3  # at 0.99
+        if level < 0.1:
+            assert weighed == pytest.approx(1, abs=0.01)
+    assert weighed > 3
+
+
+def test_a_network_of_one_voice_learns_a_second():
+    images = np.random.default_rng(3).integers(0, 255, (16, 16, 16, 3), dtype=np.uint8)
+    plain = PixelGenerator.begin(TINY, images, CAPTIONS, None)
+    grown = grow(plain, opposite=False, depth=1, odd_spread=SPREAD)
+    x = grown.encode(images)
+    with torch.inference_mode():
+        told = plain.condition(plain.caption_tokens(CAPTIONS))
+        little, much = torch.full((16,), 0.01), torch.full((16,), 0.9)
+        before, after = (g.predict(x, little, told) for g in (plain, grown))
+        torch.testing.assert_close(after, before, atol=0.01, rtol=0.01)
+        assert not torch.allclose(grown.predict(x, much, told), plain.predict(x, much, told))
 
 
 def test_an_image_alike_under_half_a_turn_stays_so_in_training_and_in_the_sampler(tmp_path):
