@@ -347,10 +347,18 @@ def _need(name: str, given: object) -> None:
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"]),
+    type=click.Choice(["auto", "dpm", "dpm-sde", "euler", "euler-ancestral", "ddim", "ddpm"]),
     default="auto",
     show_default=True,
-    help="dpm of either, euler of a flow, the others of diffusion; auto takes what suits.",
+    help="dpm of either, dpm-sde and euler of a flow, the others of diffusion; auto takes what "
+    "suits.",
+)
+@click.option(
+    "--coherence",
+    type=click.FloatRange(0, 10),
+    default=0.0,
+    show_default=True,
+    help="How far to lead away from images whose parts do not know of each other, e.g. 1.",
 )
 @click.option(
     "--reference",

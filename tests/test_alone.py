@@ -437,7 +437,10 @@ def test_a_cutout_says_how_it_was_asked_for(generator, tmp_path):
         (("--negative", "smooth", "--guidance", 1), "--guidance 1 does not lead"),
         (("--guidance-rescale", 0.5, "--guidance", 1), "--guidance 1 does not lead"),
         (("--guidance-rescale", 2), "Invalid value for '--guidance-rescale'"),
-        (("--sampler", "ddim"), "this generator is a flow. Set sampler = 'dpm' or 'euler'"),
+        (
+            ("--sampler", "ddim"),
+            "a flow. Set sampler = 'dpm', 'dpm-sde' or 'euler'",
+        ),
         (("--outline", "bananas", "--outline-above", 0.9), "bananas"),
         (("--outline", "smooth"), "say how long: --outline-above 0.98"),
         (("--outline-above", 0.9, "--guidance", 1), "--guidance 1 is none; give --outline too"),

@@ -355,16 +355,24 @@ class SynthesisConfig(_Settings):
     prompts: tuple[PromptCount, ...] = Field((), description="prompts with counts")
     set: PromptSet | None = Field(None, description="prompts that come with the package, as well")
     steps: int = Field(16, ge=1, le=1000, description="steps of the sampler")
-    sampler: Literal["auto", "dpm", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
+    sampler: Literal["auto", "dpm", "dpm-sde", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
         "auto",
         description="auto: dpm (DPM-Solver++, second order) for a flow, ddpm for the kind ddpm, "
-        "else ddim; euler is for a flow only, dpm for both, the others for diffusion",
+        "else ddim; dpm-sde (the same with new noise in each step while there is much) and euler "
+        "are for a flow only, dpm for both, the others for diffusion",
     )
     guidance: float = Field(
         2.5, ge=1, le=30, description="classifier-free guidance; 1 follows the caption as trained"
     )
     guidance_rescale: float = Field(
         0.0, ge=0, le=1, description="how far guidance keeps the contrast of the caption alone"
+    )
+    coherence: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="how far drawing leads away from what the network says where no part of the "
+        "image knows of the others, as discs drawn so are bent and ragged; costs a pass per step",
     )
     outline_above: float = Field(
         1.0,

@@ -30,6 +30,7 @@ _DIFFUSION_SAMPLERS = {
     "ddpm": DDPMScheduler,
 }
 _UNBOUNDED = ("dpm", "euler-ancestral")  # without diffusers' clip_sample
+RENEWED_ABOVE = 0.5  # noise share; below, new noise would be left in the image as grain
 
 _PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v"}  # diffusers' word and ours
 
@@ -84,12 +85,12 @@ class Flow:
         """
         if sampler == "euler":
             return FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=self.shift)
-        if sampler not in ("auto", self.default_sampler):
+        if sampler not in ("auto", "dpm", "dpm-sde"):
             raise BadInput(
                 f"sampler = {sampler!r} is for diffusion; this generator is a flow. "
-                "Set sampler = 'dpm' or 'euler', or leave it out."
+                "Set sampler = 'dpm', 'dpm-sde' or 'euler', or leave it out."
             )
-        return FlowSolver(self.shift, self.spread)
+        return FlowSolver(self.shift, self.spread, RENEWED_ABOVE if sampler == "dpm-sde" else 1.0)
 
 
 class FlowSolver(DPMSolverMultistepScheduler):
@@ -97,11 +98,14 @@ class FlowSolver(DPMSolverMultistepScheduler):
 
     Evenly spaced ones would leave the last tenth of the noise, in which the texture of the sky is
     decided, to a single step. These come closer to both ends: `spread_noise`, then `shift_noise`.
+
+    Above a noise share of `renewed_above` each step takes all noise away and puts new noise on
+    (SDE-DPM-Solver++ 2M, their appendix): what the network got wrong in one step does not stay.
     """
 
-    def __init__(self, shift: float, spread: float):
+    def __init__(self, shift: float, spread: float, renewed_above: float = 1.0):
         super().__init__(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
-        self.spread = spread
+        self.spread, self.renewed_above = spread, renewed_above
 
     def set_timesteps(self, num_inference_steps: int, device: torch.device | None = None) -> None:
         super().set_timesteps(num_inference_steps, device)
@@ -109,6 +113,13 @@ class FlowSolver(DPMSolverMultistepScheduler):
         levels = shift_noise(spread_noise(even, self.spread), self.config.flow_shift)
         self.sigmas = functional.pad(levels, (0, 1))
         self.timesteps = (levels * self.config.num_train_timesteps).to(device)
+
+    def step(self, model_output, timestep, sample, generator=None, **options):
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        renews = self.sigmas[self.step_index] > self.renewed_above
+        self.register_to_config(algorithm_type="sde-dpmsolver++" if renews else "dpmsolver++")
+        return super().step(model_output, timestep, sample, generator=generator, **options)
 
 
 @dataclass(frozen=True)

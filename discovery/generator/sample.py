@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from discovery.errors import BadInput
 from discovery.files import digest, read_json, write_json
 from discovery.generator.base import Generator
 from discovery.generator.checkpoint import load_generator
+from discovery.generator.coherence import last_part_alone, self_attention
 from discovery.generator.config import PromptCount, SynthesisConfig
 from discovery.progress import track
 
@@ -39,6 +40,7 @@ def draw(
     strength: float = 1.0,
     guidance_rescale: float = 0.0,
     sampler: str = "auto",
+    coherence: float = 0.0,
 ) -> np.ndarray:
     """Sample one image per prompt and seed.
 
@@ -55,8 +57,9 @@ def draw(
         strength: share of the steps, 0..1, from the noisiest on, that a reference goes through; 1
             gives it all the noise there is, which leaves nothing of it in a flow.
         guidance_rescale: 0..1, how far `_guided` keeps the contrast.
-        sampler: 'dpm' of both; 'euler' of a flow; 'ddim', 'ddpm' or 'euler-ancestral' of
-            diffusion; 'auto': the generator's own.
+        sampler: 'dpm' of both; 'dpm-sde' or 'euler' of a flow; 'ddim', 'ddpm' or
+            'euler-ancestral' of diffusion; 'auto': the generator's own.
+        coherence: how far to lead away from what the network says without self-attention.
 
     Returns:
         uint8 (N, S, S, 3), RGB.
@@ -64,7 +67,7 @@ def draw(
     Raises:
         BadInput: a prompt or sampler that is not this generator's.
     """
-    course = _Course(steps, guidance, guidance_rescale, sampler, strength, outline_above)
+    course = _Course(steps, guidance, guidance_rescale, sampler, strength, outline_above, coherence)
     walk = _walk(generator, prompts, seeds, course, negative, outline, reference)
     return generator.decode(deque(walk, maxlen=1).pop().after)
 
@@ -90,10 +93,12 @@ def trajectory(
     every: int,
     guidance: float = 1.0,
     sampler: str = "auto",
+    coherence: float = 0.0,
 ) -> Trajectory:
     """One image on its way, at every `every`-th of `steps` steps and at the last."""
     seen = []
-    walk = _walk(generator, [prompt], [seed], _Course(steps, guidance, sampler=sampler))
+    course = _Course(steps, guidance, sampler=sampler, coherence=coherence)
+    walk = _walk(generator, [prompt], [seed], course)
     for number, moment in enumerate(walk):
         if number % every == 0 or number == steps - 1:
             seen.append(
@@ -113,6 +118,7 @@ class _Course:
     sampler: str = "auto"
     strength: float = 1.0
     outline_above: float = 1.0
+    coherence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ def _walk(
     rngs = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
     noise = torch.stack([torch.randn(*generator.shape, generator=rng) for rng in rngs])
     with generator.autocast():
-        told = _told(generator, prompts, negative, course.guidance)
+        told = _told(generator, prompts, negative, course)
         first = _told_first(generator, prompts, outline, course)
     x, times = _begin(generator, scheduler, noise.to(generator.device), reference, course)
     for time in times:
@@ -146,7 +152,8 @@ def _walk(
         moment = (time / process.time_scale).expand(len(x))
         with generator.autocast():
             at_first = first is not None and process.noise_share(moment[0]) > course.outline_above
-            said = _guided(generator, seen, moment, first if at_first else told, course)
+            asked = (first, replace(course, guidance=1.0)) if at_first else (told, course)
+            said = _guided(generator, seen, moment, *asked)
         x = scheduler.step(said, time, x, generator=rngs).prev_sample
         yield _Moment(seen, process.clean(seen, said, moment), x)
 
@@ -189,9 +196,10 @@ def _as_noised(scheduler, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
     return scale(x, time) if scale else x
 
 
-def _told(generator: Generator, prompts: Sequence[str], negative, guidance: float) -> Any:
-    away = list(negative or [""] * len(prompts)) if guidance != 1 else []
-    return _condition(generator, [*prompts, *away])
+def _told(generator: Generator, prompts: Sequence[str], negative, course: _Course) -> Any:
+    away = list(negative or [""] * len(prompts)) if course.guidance != 1 else []
+    again = prompts if course.coherence else []
+    return _condition(generator, [*prompts, *away, *again])
 
 
 def _told_first(generator: Generator, prompts: Sequence[str], outline, course: _Course) -> Any:
@@ -199,7 +207,8 @@ def _told_first(generator: Generator, prompts: Sequence[str], outline, course: _
     if course.outline_above == 1:
         return None
     outlines = outline or [""] * len(prompts)
-    return _condition(generator, [o or p for o, p in zip(outlines, prompts, strict=True)])
+    wanted = [o or p for o, p in zip(outlines, prompts, strict=True)]
+    return _condition(generator, wanted * (2 if course.coherence else 1))
 
 
 def _condition(generator: Generator, texts: Sequence[str]) -> Any:
@@ -208,12 +217,37 @@ def _condition(generator: Generator, texts: Sequence[str]) -> Any:
 
 
 def _guided(generator: Generator, x, time, told, course: _Course) -> torch.Tensor:
-    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598, eq. 6 with w = guidance - 1)."""
-    if len(told) == len(x):
+    """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598, eq. 6 with w = guidance - 1),
+    and that of `_coherent` beside it.
+    """
+    if course.guidance == 1:
+        return _coherent(generator, x, time, told, course)
+    if not course.coherence:
+        asked, free = generator.predict(x.repeat(2, 1, 1, 1), time.repeat(2), told).chunk(2)
+        apart = torch.zeros_like(asked)
+    else:
+        asked, free, alone = _say_last_alone(generator, x, time, told, 3)
+        apart = course.coherence * (asked - alone)
+    said = free + course.guidance * (asked - free)
+    return _rescaled(said, asked, course.guidance_rescale) + apart
+
+
+def _coherent(generator: Generator, x, time, told, course: _Course) -> torch.Tensor:
+    """Perturbed-attention guidance: away from what the network says where every place attends to
+    itself alone (Ahn et al., arXiv 2403.17377, eq. 16).
+    """
+    if not course.coherence:
         return generator.predict(x, time, told)
-    said = generator.predict(x.repeat(2, 1, 1, 1), time.repeat(2), told)
-    asked, free = said.chunk(2)
-    return _rescaled(free + course.guidance * (asked - free), asked, course.guidance_rescale)
+    asked, alone = _say_last_alone(generator, x, time, told, 2)
+    return asked + course.coherence * (asked - alone)
+
+
+def _say_last_alone(generator: Generator, x, time, told, parts: int) -> tuple[torch.Tensor, ...]:
+    """What the network says of each part of `told`, in one pass; of the last without knowing, at
+    any place, of the others.
+    """
+    with last_part_alone(generator.networks(), parts):
+        return generator.predict(x.repeat(parts, 1, 1, 1), time.repeat(parts), told).chunk(parts)
 
 
 def _rescaled(guided: torch.Tensor, asked: torch.Tensor, share: float) -> torch.Tensor:
@@ -274,8 +308,15 @@ def _require_effect(generator: Generator, sampling: SynthesisConfig) -> None:
     """Refuse what would be written down beside every image and yet change none.
 
     Raises:
-        BadInput: nothing is left of a reference, or sampling begins below `outline_above`.
+        BadInput: nothing is left of a reference, sampling begins below `outline_above`, or there
+            is no self-attention for `coherence` to take away.
     """
+    if sampling.coherence and not self_attention(generator.networks()):
+        raise BadInput(
+            f"coherence = {sampling.coherence:g} leads away from what the network says where no "
+            "part of the image knows of the others; this generator's network has no "
+            "self-attention, so that is what it always says. Leave coherence out."
+        )
     scheduler = _scheduler(generator, sampling.sampler, sampling.steps)
     if sampling.reference == "none" and sampling.outline_above == 1:
         return
@@ -361,6 +402,7 @@ def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> l
             strength=sampling.strength,
             guidance_rescale=sampling.guidance_rescale,
             sampler=sampling.sampler,
+            coherence=sampling.coherence,
         )
         made += [
             _row(generator, sampling, planned, image)
@@ -394,6 +436,7 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
         "guidance_rescale": sampling.guidance_rescale,
         "steps": sampling.steps,
         "sampler": sampler_of(generator, sampling.sampler),
+        "coherence": sampling.coherence,
         "reference": planned.reference,
         "strength": sampling.strength if planned.reference else None,
     }

@@ -123,6 +123,23 @@ def test_few_steps_of_a_flow_keep_fine_texture_and_brightness_alike(width):
     assert walk(flow.scheduler("euler"), width, 16) < 0.9 * width
 
 
+@pytest.mark.parametrize("width", [0.3, 1.0, 10.0])
+def test_new_noise_while_there_is_much_keeps_images_as_wide_as_they_are(width):
+    flow, drawn = Flow(4.0, 1.75), 4000
+    for steps, off in ((16, 0.1), (64, 0.03)):
+        scheduler, rng = flow.scheduler("dpm-sde"), torch.Generator().manual_seed(2)
+        scheduler.set_timesteps(steps)
+        x = torch.randn(drawn, 1, 1, 1, generator=rng)
+        begun = x.clone()
+        for time in scheduler.timesteps:
+            sigma = float(time) / 1000
+            clean = (1 - sigma) * width**2 / ((1 - sigma) ** 2 * width**2 + sigma**2) * x
+            x = scheduler.step((x - clean) / sigma, time, x, generator=rng).prev_sample
+        assert x.std().item() == pytest.approx(width, rel=off + 2 / drawn**0.5)
+        if width == 10:  # decided while noise is renewed: nothing is left of the first
+            assert abs(torch.corrcoef(torch.stack([x.flatten(), begun.flatten()]))[0, 1]) < 0.05
+
+
 def test_a_thousand_steps_of_the_widest_flow_are_all_different():
     scheduler = Flow(20.0, 2.0).scheduler()
     scheduler.set_timesteps(1000)
@@ -163,6 +180,8 @@ def test_a_sampler_of_the_other_process_is_refused():
         Flow().scheduler("ddim")
     with pytest.raises(BadInput, match=r"'euler' is for a flow.*dpm, euler-ancestral, ddim, ddpm"):
         Diffusion().scheduler("euler")
+    with pytest.raises(BadInput, match=r"'dpm-sde' is for a flow"):
+        Diffusion().scheduler("dpm-sde")
 
 
 def test_a_schedule_of_diffusers_is_taken_over():

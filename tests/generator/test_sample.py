@@ -11,6 +11,7 @@ from discovery.cutouts import CutoutStore, decode
 from discovery.errors import BadInput
 from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
+from discovery.generator.coherence import self_attention
 from discovery.generator.config import PixelConfig, SynthesisConfig
 from discovery.generator.train import train_generator
 
@@ -301,3 +302,63 @@ def test_a_set_of_prompts_comes_with_the_package():
         SynthesisConfig()
     with pytest.raises(ValidationError, match="strength is of a reference"):
         wanted(("mock, smooth", 1), strength=0.5)
+
+
+def without_attention(generator):
+    """What the network says where every layer of self-attention passes on what each place holds."""
+
+    def itself(attn, hidden_states, *_, **__):
+        return attn.to_out[1](attn.to_out[0](attn.to_v(hidden_states)))
+
+    layers = self_attention(generator.networks())
+    assert layers
+    for layer in layers:
+        layer.set_processor(itself)
+    return generator
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_coherence_leads_away_from_what_is_said_without_attention(folder, guidance):
+    generator, alone = load_generator(folder), without_attention(load_generator(folder))
+    asked, strength = ["mock, smooth", "mock, dust lane"], 3.0
+    x, time = torch.randn(2, 3, 16, 16), torch.full((2,), 0.7)
+    with torch.inference_mode():
+        known, free = (
+            generator.condition([generator.tokens(p) for p in t]) for t in (asked, [""] * 2)
+        )
+        said, unasked, blind = (
+            g.predict(x, time, told)
+            for g, told in ((generator, known), (generator, free), (alone, known))
+        )
+        wanted = unasked + guidance * (said - unasked) + strength * (said - blind)
+        course = sample._Course(4, guidance, coherence=strength)
+        told = sample._told(generator, asked, None, course)
+        got = sample._guided(generator, x, time, told, course)
+        again = generator.predict(x, time, known)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+    assert (blind - said).abs().max() > 1e-4
+    torch.testing.assert_close(again, said)  # attention is back
+
+
+def test_an_image_drawn_with_new_noise_and_coherence_follows_from_its_own_seed(folder):
+    generator = load_generator(folder)
+    how = {"sampler": "dpm-sde", "coherence": 1.0, "outline_above": 0.98}
+    alone = sample.draw(generator, ["mock, smooth"], [5], 6, 2.0, **how)
+    beside = sample.draw(generator, ["mock, dust lane", "mock, smooth"], [4, 5], 6, 2.0, **how)
+    assert np.abs(alone[0].astype(int) - beside[1]).max() <= 1
+    assert (alone != sample.draw(generator, ["mock, smooth"], [5], 6, 2.0)).any()
+    assert (alone != sample.draw(generator, ["mock, smooth"], [6], 6, 2.0, **how)).any()
+
+
+def test_rows_name_their_coherence(folder, tmp_path):
+    config = wanted(("mock, smooth", 3), coherence=1.5, sampler="dpm-sde")
+    rows = CutoutStore(sample.run(folder, config, tmp_path)).table()
+    assert set(rows["coherence"]) == {1.5}
+    assert set(rows["sampler"]) == {"dpm-sde"}
+
+
+def test_coherence_of_a_network_without_attention_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "self_attention", lambda networks: [])
+    with pytest.raises(BadInput, match=r"coherence = 1 leads .* Leave coherence out"):
+        sample.run(folder, wanted(("mock, smooth", 1), coherence=1.0), tmp_path)
+    assert not list(tmp_path.glob("*.parquet"))

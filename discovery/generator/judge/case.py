@@ -29,6 +29,8 @@ from discovery.generator.judge.real import (
 )
 from discovery.run import Run
 
+_NAMED = ("steps", "guidance", "sampler", "coherence", "seed")  # of [judge], over [synthesis]
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -202,5 +204,5 @@ def _sampling(run: Run) -> SynthesisConfig:
     """The settings of [synthesis], those that [judge] names replaced."""
     config, anything = run.config.judge, [{"prompt": "nothing", "count": 1}]
     asked = run.config.synthesis or SynthesisConfig(prompts=anything)
-    named = {"steps": config.steps, "guidance": config.guidance, "seed": config.seed}
+    named = {name: getattr(config, name) for name in _NAMED}
     return asked.model_copy(update={k: v for k, v in named.items() if v is not None})

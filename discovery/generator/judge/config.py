@@ -30,6 +30,10 @@ class JudgeConfig(BaseModel):
         None, description="sampling steps; left out, those of [synthesis]"
     )
     guidance: Guidance | None = Field(None, description="guidance; left out, that of [synthesis]")
+    sampler: str | None = Field(None, description="sampler; left out, that of [synthesis]")
+    coherence: float | None = Field(
+        None, ge=0, le=10, description="coherence; left out, that of [synthesis]"
+    )
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
         600,

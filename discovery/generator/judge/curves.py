@@ -154,19 +154,18 @@ def sampling_speed(case: Case) -> dict:
     """Images per second at the steps and guidance of the case, on the device that it uses."""
     folder, asked, device = case.asking.generator, case.asking.settings, case.asking.device
     course = asked.steps, asked.guidance
+    how = {"sampler": asked.sampler, "coherence": asked.coherence}
 
     def make() -> pd.DataFrame:
         generator = load_generator(folder, device)
         prompts = (case.half.captions * TIMED_IMAGES)[:TIMED_IMAGES]
-        sample.draw(
-            generator, prompts, range(TIMED_IMAGES), *course, sampler=asked.sampler
-        )  # warms up
+        sample.draw(generator, prompts, range(TIMED_IMAGES), *course, **how)  # warms up
         begun = time.perf_counter()
-        sample.draw(generator, prompts, range(TIMED_IMAGES), *course, sampler=asked.sampler)
+        sample.draw(generator, prompts, range(TIMED_IMAGES), *course, **how)
         rate = TIMED_IMAGES / (time.perf_counter() - begun)
         return pd.DataFrame([{"images_per_second": rate, "device": str(generator.device)}])
 
     sampler = sample.sampler_of(case.generator, asked.sampler)
-    made_from = digest([case.described["digest"], *course, sampler, device])
+    made_from = digest([case.described["digest"], *course, sampler, asked.coherence, device])
     (row,) = once(case.out / "measured" / "speed.parquet", made_from, make).to_dict("records")
     return row

@@ -105,13 +105,15 @@ def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
         seen = trajectory(
             load_generator(case.asking.generator, case.asking.device),
             *(prompt, seed, steps, steps // 10, settings.guidance, settings.sampler),
+            settings.coherence,
         )
         rows = zip(seen.steps, seen.noised, seen.clean, strict=True)
         return pd.DataFrame(
             [{"left": n, "noised": x.tobytes(), "clean": c.tobytes()} for n, x, c in rows]
         )
 
-    asked = [settings.guidance, sampler_of(case.generator, settings.sampler)]
+    sampler = sampler_of(case.generator, settings.sampler)
+    asked = [settings.guidance, sampler, settings.coherence]
     made_from = digest([case.described["digest"], prompt, seed, steps, asked])
     return once(case.out / "measured" / "trajectory.parquet", made_from, make)
 
