@@ -361,6 +361,14 @@ def _need(name: str, given: object) -> None:
     help="How far to lead away from images whose parts do not know of each other, e.g. 1.",
 )
 @click.option(
+    "--symmetry",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out what half a turn changes where it is fainter than this share of the images' "
+    "σ, e.g. 0.05.",
+)
+@click.option(
     "--reference",
     type=click.Path(path_type=Path),
     metavar="FOLDER",

@@ -374,6 +374,13 @@ class SynthesisConfig(_Settings):
         description="how far drawing leads away from what the network says where no part of the "
         "image knows of the others, as discs drawn so are bent and ragged; costs a pass per step",
     )
+    symmetry: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="what half a turn changes in an image is taken for an error of drawing where "
+        "it is fainter than this share of the images' σ, before the sky's texture is drawn; 0: no",
+    )
     outline_above: float = Field(
         1.0,
         gt=0,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from discovery.generator.process import Process
 
+_NEAR = 5  # px, the side of a neighbourhood
 OWN_ABOVE = 0.25  # noise share; higher up to 0.5 discs stay ragged, lower the sky suffers
 
 
@@ -72,6 +73,18 @@ def weighted_loss(
     error = predicted - target
     odd = changed(error)
     return F.mse_loss(error, odd) + (odd.square() * (own / (left * 2**0.5) + 1 - own)).mean()
+
+
+def without_faint_changes(image: torch.Tensor, faint: float) -> torch.Tensor:
+    """Images without what half a turn changes, where that is fainter than an error of σ `faint`.
+
+    Each place keeps the share of it that its neighbourhood's power has over that of such an error
+    (Lee 1980, IEEE PAMI 2, 165): companions stay, and arms that differ; a general unlikeness goes.
+    """
+    odd = changed(image)
+    power = F.pad(odd.square().mean(1, keepdim=True), (_NEAR // 2,) * 4, mode="reflect")
+    power = F.avg_pool2d(power, _NEAR, stride=1)
+    return image - odd + (1 - faint**2 / power).clamp(min=0) * odd
 
 
 def linear_guess(

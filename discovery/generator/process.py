@@ -77,6 +77,10 @@ class Flow:
         """The image that a prediction means: x_σ - σ v."""
         return noised - _over_images(time, noised) * said
 
+    def saying(self, noised: torch.Tensor, clean: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The prediction that means this image: the inverse of `clean`."""
+        return (noised - clean) / _over_images(time, noised)
+
     def scheduler(self, sampler: str = "auto") -> SchedulerMixin:
         """diffusers' sampler.
 
@@ -206,6 +210,13 @@ class Diffusion:
         if self.prediction == "epsilon":
             return (noised - rest * said) / signal
         return signal * noised - rest * said
+
+    def saying(self, noised: torch.Tensor, clean: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The prediction that means this image: the inverse of `clean`."""
+        signal, rest = self._shares(noised, time)
+        if self.prediction == "epsilon":
+            return (noised - signal * clean) / rest
+        return (signal * noised - clean) / rest
 
     def _shares(self, x: torch.Tensor, time: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         left = self.alphas_bar.to(time.device)[time.long()]

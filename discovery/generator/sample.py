@@ -20,9 +20,11 @@ from discovery.generator.base import Generator
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.coherence import last_part_alone, self_attention
 from discovery.generator.config import PromptCount, SynthesisConfig
+from discovery.generator.halves import without_faint_changes
 from discovery.progress import track
 
 ROWS_PER_SHARD = 128
+TEXTURE_BELOW = 0.25  # noise share below which the sky's texture is drawn, which has no symmetry
 PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
 
 
@@ -41,6 +43,7 @@ def draw(
     guidance_rescale: float = 0.0,
     sampler: str = "auto",
     coherence: float = 0.0,
+    symmetry: float = 0.0,
 ) -> np.ndarray:
     """Sample one image per prompt and seed.
 
@@ -60,6 +63,7 @@ def draw(
         sampler: 'dpm' of both; 'dpm-sde' or 'euler' of a flow; 'ddim', 'ddpm' or
             'euler-ancestral' of diffusion; 'auto': the generator's own.
         coherence: how far to lead away from what the network says without self-attention.
+        symmetry: σ of what half a turn changes, up to which it is taken for an error; of images.
 
     Returns:
         uint8 (N, S, S, 3), RGB.
@@ -67,7 +71,9 @@ def draw(
     Raises:
         BadInput: a prompt or sampler that is not this generator's.
     """
-    course = _Course(steps, guidance, guidance_rescale, sampler, strength, outline_above, coherence)
+    course = _Course(
+        steps, guidance, guidance_rescale, sampler, strength, outline_above, coherence, symmetry
+    )
     walk = _walk(generator, prompts, seeds, course, negative, outline, reference)
     return generator.decode(deque(walk, maxlen=1).pop().after)
 
@@ -94,10 +100,11 @@ def trajectory(
     guidance: float = 1.0,
     sampler: str = "auto",
     coherence: float = 0.0,
+    symmetry: float = 0.0,
 ) -> Trajectory:
     """One image on its way, at every `every`-th of `steps` steps and at the last."""
     seen = []
-    course = _Course(steps, guidance, sampler=sampler, coherence=coherence)
+    course = _Course(steps, guidance, sampler=sampler, coherence=coherence, symmetry=symmetry)
     walk = _walk(generator, [prompt], [seed], course)
     for number, moment in enumerate(walk):
         if number % every == 0 or number == steps - 1:
@@ -119,6 +126,7 @@ class _Course:
     strength: float = 1.0
     outline_above: float = 1.0
     coherence: float = 0.0
+    symmetry: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,9 @@ def _walk(
             at_first = first is not None and process.noise_share(moment[0]) > course.outline_above
             asked = (first, replace(course, guidance=1.0)) if at_first else (told, course)
             said = _guided(generator, seen, moment, *asked)
+        if course.symmetry and process.noise_share(moment[0]) > TEXTURE_BELOW:
+            clean = process.clean(seen, said, moment)
+            said = process.saying(seen, without_faint_changes(clean, course.symmetry), moment)
         x = scheduler.step(said, time, x, generator=rngs).prev_sample
         yield _Moment(seen, process.clean(seen, said, moment), x)
 
@@ -308,14 +319,19 @@ def _require_effect(generator: Generator, sampling: SynthesisConfig) -> None:
     """Refuse what would be written down beside every image and yet change none.
 
     Raises:
-        BadInput: nothing is left of a reference, sampling begins below `outline_above`, or there
-            is no self-attention for `coherence` to take away.
+        BadInput: nothing is left of a reference, sampling begins below `outline_above`, there is
+            no self-attention for `coherence` to take away, or nothing for `symmetry` to hold for.
     """
     if sampling.coherence and not self_attention(generator.networks()):
         raise BadInput(
             f"coherence = {sampling.coherence:g} leads away from what the network says where no "
             "part of the image knows of the others; this generator's network has no "
             "self-attention, so that is what it always says. Leave coherence out."
+        )
+    if sampling.symmetry and not generator.on_pixels:
+        raise BadInput(
+            f"symmetry = {sampling.symmetry:g} is of images that are drawn as pixels, and a "
+            f"{generator.kind} generator does not; leave symmetry out."
         )
     scheduler = _scheduler(generator, sampling.sampler, sampling.steps)
     if sampling.reference == "none" and sampling.outline_above == 1:
@@ -403,6 +419,7 @@ def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> l
             guidance_rescale=sampling.guidance_rescale,
             sampler=sampling.sampler,
             coherence=sampling.coherence,
+            symmetry=sampling.symmetry,
         )
         made += [
             _row(generator, sampling, planned, image)
@@ -437,6 +454,7 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
         "steps": sampling.steps,
         "sampler": sampler_of(generator, sampling.sampler),
         "coherence": sampling.coherence,
+        "symmetry": sampling.symmetry,
         "reference": planned.reference,
         "strength": sampling.strength if planned.reference else None,
     }

@@ -12,6 +12,7 @@ from discovery.generator.halves import (
     own_share,
     put_together,
     weighted_loss,
+    without_faint_changes,
 )
 from discovery.generator.pixel import PixelGenerator, grow
 from discovery.generator.process import Diffusion, Flow
@@ -134,3 +135,17 @@ def test_it_is_kept_by_what_starts_from_it_and_by_the_folder(tmp_path):
         train_generator(images, CAPTIONS, after, tmp_path / "after", "cpu"), "cpu"
     )
     assert learnt.config.odd_spread == SPREAD
+
+
+def test_faint_changes_go_and_a_companion_stays(rng):
+    alike = torch.randn(1, 3, 32, 32, generator=rng)
+    alike = alike + turned(alike)
+    faint = 0.02 * changed(torch.randn(1, 3, 32, 32, generator=rng))
+    companion = torch.zeros(1, 3, 32, 32)
+    companion[..., 4:9, 20:25] = 2.0
+    kept = without_faint_changes(alike + faint + companion, 0.05)
+    torch.testing.assert_close(kept - changed(kept), alike + companion - changed(companion))
+    place = changed(kept)[..., 5:8, 21:24] / changed(companion)[..., 5:8, 21:24]
+    torch.testing.assert_close(place, torch.ones_like(place), atol=0.05, rtol=0)
+    assert changed(kept)[..., :14, :14].abs().max() < 1e-6
+    torch.testing.assert_close(without_faint_changes(alike, 0.05), alike)

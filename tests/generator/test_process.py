@@ -194,3 +194,13 @@ def test_a_schedule_of_diffusers_is_taken_over():
     torch.testing.assert_close(ours.alphas_bar, theirs.alphas_cumprod, atol=1e-5, rtol=1e-3)
     with pytest.raises(BadInput, match=r"'squaredcos_cap_v2'.*'linear' or 'scaled_linear'"):
         Diffusion.from_diffusers(theirs.config | {"beta_schedule": "squaredcos_cap_v2"})
+
+
+@pytest.mark.parametrize(
+    ("process", "level"), [(Flow(4.0), 0.3), (Diffusion(), 400), (Diffusion(prediction="v"), 700)]
+)
+def test_the_prediction_that_means_an_image_is_the_one_that_makes_it(process, level):
+    noised, said = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    time = torch.full((2,), level)
+    image = process.clean(noised, said, time)
+    torch.testing.assert_close(process.saying(noised, image, time), said, atol=1e-4, rtol=1e-4)

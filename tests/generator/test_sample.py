@@ -13,6 +13,7 @@ from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.coherence import self_attention
 from discovery.generator.config import PixelConfig, SynthesisConfig
+from discovery.generator.pixel import PixelGenerator
 from discovery.generator.train import train_generator
 
 CAPTIONS = ["mock, smooth", "mock, edge-on galaxy, dust lane"] * 4
@@ -350,10 +351,11 @@ def test_an_image_drawn_with_new_noise_and_coherence_follows_from_its_own_seed(f
     assert (alone != sample.draw(generator, ["mock, smooth"], [6], 6, 2.0, **how)).any()
 
 
-def test_rows_name_their_coherence(folder, tmp_path):
-    config = wanted(("mock, smooth", 3), coherence=1.5, sampler="dpm-sde")
+def test_rows_name_their_coherence_and_symmetry(folder, tmp_path):
+    config = wanted(("mock, smooth", 3), coherence=1.5, symmetry=0.1, sampler="dpm-sde")
     rows = CutoutStore(sample.run(folder, config, tmp_path)).table()
     assert set(rows["coherence"]) == {1.5}
+    assert set(rows["symmetry"]) == {0.1}
     assert set(rows["sampler"]) == {"dpm-sde"}
 
 
@@ -361,4 +363,24 @@ def test_coherence_of_a_network_without_attention_is_refused(folder, tmp_path, m
     monkeypatch.setattr(sample, "self_attention", lambda networks: [])
     with pytest.raises(BadInput, match=r"coherence = 1 leads .* Leave coherence out"):
         sample.run(folder, wanted(("mock, smooth", 1), coherence=1.0), tmp_path)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_with_symmetry_nothing_unlike_half_a_turn_is_drawn_but_the_texture(folder):
+    """A network that knows next to nothing draws noise; what of it half a turn changes is faint
+    beside a symmetry of 1 until texture is drawn.
+    """
+    generator = load_generator(folder)
+
+    def unlike(**how):
+        drawn = sample.draw(generator, ["mock, smooth"] * 8, range(8), 12, 1.0, **how).astype(float)
+        return (drawn - drawn[:, ::-1, ::-1]).std() / drawn.std()
+
+    assert unlike(symmetry=1.0) < 0.6 * unlike()
+
+
+def test_symmetry_of_what_is_not_drawn_as_pixels_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(PixelGenerator, "on_pixels", False)
+    with pytest.raises(BadInput, match=r"symmetry = 0.05 is of images .* leave symmetry out"):
+        sample.run(folder, wanted(("mock, smooth", 1), symmetry=0.05), tmp_path)
     assert not list(tmp_path.glob("*.parquet"))

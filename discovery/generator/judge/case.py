@@ -29,7 +29,8 @@ from discovery.generator.judge.real import (
 )
 from discovery.run import Run
 
-_NAMED = ("steps", "guidance", "sampler", "coherence", "seed")  # of [judge], over [synthesis]
+# Settings of sampling that [judge] may name itself.
+_NAMED = ("steps", "guidance", "sampler", "coherence", "symmetry", "seed")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,9 @@ class JudgeConfig(BaseModel):
     coherence: float | None = Field(
         None, ge=0, le=10, description="coherence; left out, that of [synthesis]"
     )
+    symmetry: float | None = Field(
+        None, ge=0, le=1, description="symmetry; left out, that of [synthesis]"
+    )
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
         600,

@@ -154,7 +154,8 @@ def sampling_speed(case: Case) -> dict:
     """Images per second at the steps and guidance of the case, on the device that it uses."""
     folder, asked, device = case.asking.generator, case.asking.settings, case.asking.device
     course = asked.steps, asked.guidance
-    how = {"sampler": asked.sampler, "coherence": asked.coherence}
+    sampler = sample.sampler_of(case.generator, asked.sampler)
+    how = {"sampler": sampler, "coherence": asked.coherence, "symmetry": asked.symmetry}
 
     def make() -> pd.DataFrame:
         generator = load_generator(folder, device)
@@ -165,7 +166,6 @@ def sampling_speed(case: Case) -> dict:
         rate = TIMED_IMAGES / (time.perf_counter() - begun)
         return pd.DataFrame([{"images_per_second": rate, "device": str(generator.device)}])
 
-    sampler = sample.sampler_of(case.generator, asked.sampler)
-    made_from = digest([case.described["digest"], *course, sampler, asked.coherence, device])
+    made_from = digest([case.described["digest"], *course, how, device])
     (row,) = once(case.out / "measured" / "speed.parquet", made_from, make).to_dict("records")
     return row

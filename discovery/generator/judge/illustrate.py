@@ -105,7 +105,7 @@ def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
         seen = trajectory(
             load_generator(case.asking.generator, case.asking.device),
             *(prompt, seed, steps, steps // 10, settings.guidance, settings.sampler),
-            settings.coherence,
+            *(settings.coherence, settings.symmetry),
         )
         rows = zip(seen.steps, seen.noised, seen.clean, strict=True)
         return pd.DataFrame(
@@ -113,7 +113,7 @@ def _trajectory(case: Case, prompt: str) -> pd.DataFrame:
         )
 
     sampler = sampler_of(case.generator, settings.sampler)
-    asked = [settings.guidance, sampler, settings.coherence]
+    asked = [settings.guidance, sampler, settings.coherence, settings.symmetry]
     made_from = digest([case.described["digest"], prompt, seed, steps, asked])
     return once(case.out / "measured" / "trajectory.parquet", made_from, make)
 
