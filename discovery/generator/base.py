@@ -32,8 +32,8 @@ class Generator(ABC):
     digest: str = ""
 
     kind: ClassVar[str]
-    on_pixels: ClassVar[bool] = True
-    """Whether `x` is the image itself, place by place, and noise is put on that."""
+    standard_pixels: ClassVar[bool] = False
+    """Whether `x` is the image itself, place by place, scaled to unit variance."""
     weights: ClassVar[tuple[Path, ...]]
     """Files of weights in a generator's folder, in the order in which the digest takes them."""
 

@@ -152,8 +152,9 @@ class PixelConfig(Worded):
         0.0,
         ge=0,
         le=1,
-        description="what half a turn changes in an image, as a share of the images' σ: the "
-        "network then predicts that part at its own scale, or discs come out bent; 0: it does not",
+        description="what half a turn changes in an image, as a share of the images' σ: where "
+        "there is much noise a second voice then says that part at its own scale, or discs come "
+        "out bent; 0: there is none",
     )
     noise_shift: float = Field(
         4.0,
@@ -349,13 +350,16 @@ class PromptSet(_Settings):
         )
 
 
+Sampler = Literal["auto", "dpm", "dpm-sde", "euler", "euler-ancestral", "ddim", "ddpm"]
+
+
 class SynthesisConfig(_Settings):
     """What is asked of a trained generator."""
 
     prompts: tuple[PromptCount, ...] = Field((), description="prompts with counts")
     set: PromptSet | None = Field(None, description="prompts that come with the package, as well")
     steps: int = Field(16, ge=1, le=1000, description="steps of the sampler")
-    sampler: Literal["auto", "dpm", "dpm-sde", "euler", "euler-ancestral", "ddim", "ddpm"] = Field(
+    sampler: Sampler = Field(
         "auto",
         description="auto: dpm (DPM-Solver++, second order) for a flow, ddpm for the kind ddpm, "
         "else ddim; dpm-sde (the same with new noise in each step while there is much) and euler "
@@ -365,7 +369,11 @@ class SynthesisConfig(_Settings):
         2.5, ge=1, le=30, description="classifier-free guidance; 1 follows the caption as trained"
     )
     guidance_rescale: float = Field(
-        0.0, ge=0, le=1, description="how far guidance keeps the contrast of the caption alone"
+        0.0,
+        ge=0,
+        le=1,
+        description="how far guidance keeps the contrast of the caption alone; of what coherence "
+        "adds it takes nothing",
     )
     coherence: float = Field(
         0.0,

@@ -66,6 +66,7 @@ class PixelGenerator(Generator):
     std: tuple[float, float, float]
 
     kind: ClassVar[str] = "pixel"
+    standard_pixels: ClassVar[bool] = True
     weights: ClassVar[tuple[Path, ...]] = (UNET, TEXT)
 
     @classmethod

@@ -5,6 +5,7 @@ small noisings. Times are float in [0, 1] for a flow and whole steps for diffusi
 told `time * process.time_scale`, which is the `timesteps` of diffusers' schedulers.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -94,7 +95,8 @@ class Flow:
                 f"sampler = {sampler!r} is for diffusion; this generator is a flow. "
                 "Set sampler = 'dpm', 'dpm-sde' or 'euler', or leave it out."
             )
-        return FlowSolver(self.shift, self.spread, RENEWED_ABOVE if sampler == "dpm-sde" else 1.0)
+        renewed_above = RENEWED_ABOVE if sampler == "dpm-sde" else math.inf
+        return FlowSolver(self.shift, self.spread, renewed_above)
 
 
 class FlowSolver(DPMSolverMultistepScheduler):
@@ -103,11 +105,12 @@ class FlowSolver(DPMSolverMultistepScheduler):
     Evenly spaced ones would leave the last tenth of the noise, in which the texture of the sky is
     decided, to a single step. These come closer to both ends: `spread_noise`, then `shift_noise`.
 
-    Above a noise share of `renewed_above` each step takes all noise away and puts new noise on
-    (SDE-DPM-Solver++ 2M, their appendix): what the network got wrong in one step does not stay.
+    Above a noise share of `renewed_above` a step puts new noise in the place of old, 1 - exp(-2h)
+    of its variance where h is the step in λ (SDE-DPM-Solver++ 2M, their appendix): all in the
+    first, the less the more steps there are. So what the network got wrong once does not stay.
     """
 
-    def __init__(self, shift: float, spread: float, renewed_above: float = 1.0):
+    def __init__(self, shift: float, spread: float, renewed_above: float = math.inf):
         super().__init__(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
         self.spread, self.renewed_above = spread, renewed_above
 
@@ -115,6 +118,7 @@ class FlowSolver(DPMSolverMultistepScheduler):
         super().set_timesteps(num_inference_steps, device)
         even = torch.linspace(1, 1 / num_inference_steps, num_inference_steps)
         levels = shift_noise(spread_noise(even, self.spread), self.config.flow_shift)
+        levels = levels.clamp(max=1)  # the shift's rounding can lead beyond
         self.sigmas = functional.pad(levels, (0, 1))
         self.timesteps = (levels * self.config.num_train_timesteps).to(device)
 

@@ -238,7 +238,6 @@ class SAGANGenerator(OfClasses):
     network: GeneratorNetwork
 
     kind: ClassVar[str] = "sagan"
-    on_pixels: ClassVar[bool] = False
     weights: ClassVar[tuple[Path, ...]] = (_WEIGHTS,)
 
     @classmethod

@@ -21,6 +21,7 @@ from discovery.generator.checkpoint import load_generator
 from discovery.generator.coherence import last_part_alone, self_attention
 from discovery.generator.config import PromptCount, SynthesisConfig
 from discovery.generator.halves import without_faint_changes
+from discovery.generator.process import RENEWED_ABOVE
 from discovery.progress import track
 
 ROWS_PER_SHARD = 128
@@ -301,7 +302,7 @@ def run(
             generator.tokens(wanted.negative)
         if wanted.outline:
             generator.tokens(wanted.outline)
-    _require_effect(generator, sampling)
+    require_effect(generator, sampling)
     pool = _references(sampling, real, any_real)
     told = pool.astype(str).to_numpy().tolist()
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
@@ -315,38 +316,59 @@ def run(
     return out_store
 
 
-def _require_effect(generator: Generator, sampling: SynthesisConfig) -> None:
+def require_effect(generator: Generator, sampling: SynthesisConfig) -> None:
     """Refuse what would be written down beside every image and yet change none.
 
     Raises:
-        BadInput: nothing is left of a reference, sampling begins below `outline_above`, there is
-            no self-attention for `coherence` to take away, or nothing for `symmetry` to hold for.
+        BadInput: the sampler is not this generator's, nothing is left of a reference, sampling
+            begins with too little noise for `outline_above`, `symmetry` or new noise, there is no
+            self-attention for `coherence` to take away, or nothing for `symmetry` to hold for.
     """
     if sampling.coherence and not self_attention(generator.networks()):
         raise BadInput(
             f"coherence = {sampling.coherence:g} leads away from what the network says where no "
             "part of the image knows of the others; this generator's network has no "
-            "self-attention, so that is what it always says. Leave coherence out."
+            "self-attention that could be taken away. Leave coherence out."
         )
-    if sampling.symmetry and not generator.on_pixels:
+    if sampling.symmetry and not generator.standard_pixels:
         raise BadInput(
-            f"symmetry = {sampling.symmetry:g} is of images that are drawn as pixels, and a "
-            f"{generator.kind} generator does not; leave symmetry out."
+            f"symmetry = {sampling.symmetry:g} is a share of the spread of images drawn by the "
+            f"kind pixel, and this generator is of the kind {generator.kind}; leave symmetry out."
         )
-    scheduler = _scheduler(generator, sampling.sampler, sampling.steps)
-    if sampling.reference == "none" and sampling.outline_above == 1:
-        return
-    first = scheduler.timesteps[_skipped(sampling.steps, sampling.strength)]
-    share = float(generator.process.noise_share(first / generator.process.time_scale))
-    if sampling.reference != "none" and share == 1:
+    times = _scheduler(generator, sampling.sampler, sampling.steps).timesteps
+    of_noise = (sampling.symmetry, sampling.reference != "none", sampling.outline_above < 1)
+    if any(of_noise) or sampling.sampler == "dpm-sde":
+        _require_noise(_noise_shares(generator, sampling, times), sampling)
+
+
+def _noise_shares(generator: Generator, sampling: SynthesisConfig, times) -> list[float]:
+    """How much of the image is noise before each step that is taken."""
+    if sampling.reference != "none":
+        times = times[_skipped(sampling.steps, sampling.strength) :]
+    return generator.process.noise_share(times / generator.process.time_scale).tolist()
+
+
+def _require_noise(shares: list[float], sampling: SynthesisConfig) -> None:
+    first = shares[0]
+    if sampling.reference != "none" and first == 1:
         raise BadInput(
             f"strength = {sampling.strength:g} leaves nothing of a reference: this generator's "
             "sampling begins with noise alone; set strength = 0.6, say."
         )
-    if share <= sampling.outline_above < 1:
+    if first <= sampling.outline_above < 1:
         raise BadInput(
             f"outline_above = {sampling.outline_above:g}, but the sampling begins at a share of "
-            f"noise of {share:.3g}, so no outline would be drawn; set it lower, or leave it out."
+            f"noise of {first:.3g}, so no outline would be drawn; set it lower, or leave it out."
+        )
+    if sampling.symmetry and first <= TEXTURE_BELOW:
+        raise BadInput(
+            f"symmetry holds above a share of noise of {TEXTURE_BELOW:g}, and the sampling begins "
+            f"at {first:.3g}, so nothing would be symmetric; leave it out, or raise strength."
+        )
+    if sampling.sampler == "dpm-sde" and not any(s > RENEWED_ABOVE for s in shares[:-1]):
+        raise BadInput(
+            f"dpm-sde puts new noise on above a share of noise of {RENEWED_ABOVE:g}, where this "
+            f"sampling takes no step but the last; set sampler = 'dpm', or more steps."
         )
 
 

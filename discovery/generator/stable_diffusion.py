@@ -48,7 +48,6 @@ class StableDiffusionGenerator(Generator):
     noising: Diffusion
 
     kind: ClassVar[str] = "stable-diffusion"
-    on_pixels: ClassVar[bool] = False
     weights: ClassVar[tuple[Path, ...]] = (UNET, TEXT, VAE)
 
     @classmethod

@@ -198,3 +198,17 @@ def test_the_weights_follow_from_the_seed():
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_symmetry_is_not_for_it_and_coherence_is(trained):
+    generator, prompt = load_generator(trained), CLASSES["round"]
+    asked = SynthesisConfig(prompts=[{"prompt": prompt, "count": 1}], symmetry=0.05)
+    with pytest.raises(BadInput, match=r"this generator is of the kind ddpm; leave symmetry out"):
+        sample.require_effect(generator, asked)
+
+    def drawn(coherence):
+        return sample.draw(generator, [prompt], [3], 4, 1.0, sampler="ddim", coherence=coherence)
+
+    plain = drawn(0.0)
+    assert (drawn(1.0) != plain).any()
+    np.testing.assert_array_equal(drawn(0.0), plain)  # attention is back

@@ -147,6 +147,13 @@ def test_a_thousand_steps_of_the_widest_flow_are_all_different():
     assert np.isfinite(walk(scheduler, 0.3, 1000))
 
 
+def test_no_shift_of_a_flow_leads_beyond_pure_noise():
+    for shift in torch.arange(1, 20.01, 0.01).tolist():  # 1.32 among them, by a rounding
+        scheduler = Flow(shift, 1.75).scheduler()
+        scheduler.set_timesteps(16)
+        assert scheduler.sigmas.max() == 1, shift
+
+
 def test_shares_of_noise_are_those_of_the_flow_of_equal_noise_to_signal():
     assert Flow().noise_share(torch.tensor(0.25)) == 0.25
     process, times = Diffusion(), torch.tensor([0, 300, 999])

@@ -207,3 +207,12 @@ def test_settings_that_cannot_be_are_refused():
         SAGANGenerator.build(TINY.model_copy(update={"size": 18}))
     with pytest.raises(ValidationError, match="weight_decay"):
         SAGANConfig(**TINY.model_dump() | {"weight_decay": 0.1})
+
+
+def test_what_it_has_no_use_for_is_refused(trained):
+    asked = {"prompts": [{"prompt": CAPTIONS[0], "count": 1}], "steps": 1}
+    generator = load_generator(trained)
+    with pytest.raises(BadInput, match=r"has no self-attention .* Leave coherence out"):
+        sample.require_effect(generator, SynthesisConfig(**asked, coherence=1.0))
+    with pytest.raises(BadInput, match=r"this generator is of the kind sagan; leave symmetry out"):
+        sample.require_effect(generator, SynthesisConfig(**asked, symmetry=0.05))

@@ -13,10 +13,10 @@ from discovery.generator import sample
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.coherence import self_attention
 from discovery.generator.config import PixelConfig, SynthesisConfig
-from discovery.generator.pixel import PixelGenerator
 from discovery.generator.train import train_generator
 
 CAPTIONS = ["mock, smooth", "mock, edge-on galaxy, dust lane"] * 4
+LATE = {"reference": "real", "strength": 0.07, "steps": 16}  # the last step alone
 
 
 @pytest.fixture(scope="module")
@@ -359,13 +359,6 @@ def test_rows_name_their_coherence_and_symmetry(folder, tmp_path):
     assert set(rows["sampler"]) == {"dpm-sde"}
 
 
-def test_coherence_of_a_network_without_attention_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "self_attention", lambda networks: [])
-    with pytest.raises(BadInput, match=r"coherence = 1 leads .* Leave coherence out"):
-        sample.run(folder, wanted(("mock, smooth", 1), coherence=1.0), tmp_path)
-    assert not list(tmp_path.glob("*.parquet"))
-
-
 def test_with_symmetry_nothing_unlike_half_a_turn_is_drawn_but_the_texture(folder):
     """A network that knows next to nothing draws noise; what of it half a turn changes is faint
     beside a symmetry of 1 until texture is drawn.
@@ -379,8 +372,15 @@ def test_with_symmetry_nothing_unlike_half_a_turn_is_drawn_but_the_texture(folde
     assert unlike(symmetry=1.0) < 0.6 * unlike()
 
 
-def test_symmetry_of_what_is_not_drawn_as_pixels_is_refused(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(PixelGenerator, "on_pixels", False)
-    with pytest.raises(BadInput, match=r"symmetry = 0.05 is of images .* leave symmetry out"):
-        sample.run(folder, wanted(("mock, smooth", 1), symmetry=0.05), tmp_path)
-    assert not list(tmp_path.glob("*.parquet"))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"sampler": "dpm-sde", "steps": 1}, "takes no step but the last; set sampler = 'dpm', or"),
+        ({"sampler": "dpm-sde"} | LATE, "takes no step but the last"),
+        ({"symmetry": 0.05} | LATE, r"begins at 0\.\d+, so nothing would be symmetric"),
+    ],
+)
+def test_what_comes_too_late_to_have_an_effect_is_refused(folder, tmp_path, settings, said):
+    with pytest.raises(BadInput, match=said):
+        sample.run(folder, wanted(("mock, smooth", 1), **settings), tmp_path)
+    assert not list(tmp_path.iterdir())

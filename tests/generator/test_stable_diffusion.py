@@ -11,8 +11,8 @@ from discovery.errors import BadInput
 from discovery.files import read_json
 from discovery.generator import adapters
 from discovery.generator.checkpoint import load_generator, load_start
-from discovery.generator.config import StableDiffusionConfig
-from discovery.generator.sample import draw
+from discovery.generator.config import StableDiffusionConfig, SynthesisConfig
+from discovery.generator.sample import draw, require_effect
 from discovery.generator.train import train_generator
 from discovery.morphology.prompts import token_weights
 from tests.generator import tiny_sd
@@ -273,3 +273,18 @@ def test_settings_that_contradict_each_other_are_refused(published, tmp_path):
         )
     with pytest.raises(BadInput, match=r"batch = 4 cannot be shared evenly.*a multiple of 3"):
         train_generator(PIXELS, CAPTIONS, settings(published, accumulate=3), tmp_path, "cpu")
+
+
+def test_symmetry_is_not_for_it_and_coherence_is(trained):
+    generator, prompt = load_generator(trained), CAPTIONS[0]
+    asked = SynthesisConfig(prompts=[{"prompt": prompt, "count": 1}], symmetry=0.05)
+    with pytest.raises(BadInput, match=r"of the kind stable-diffusion; leave symmetry out"):
+        require_effect(generator, asked)
+
+    def drawn(coherence, guidance):
+        return draw(generator, [prompt], [3], 4, guidance, coherence=coherence)
+
+    for guidance in (1.0, 2.0):
+        plain = drawn(0.0, guidance)
+        assert (drawn(1.0, guidance) != plain).any()
+        np.testing.assert_array_equal(drawn(0.0, guidance), plain)  # attention is back

@@ -136,11 +136,13 @@ def open_case(run: Run, generator: Path | None) -> Case:
     """Read the generator and the real cutouts, check for leaks, train the network that looks.
 
     Raises:
-        BadInput: no generator, too few real cutouts, or some of them taught the generator.
+        BadInput: no generator, or none that can be asked so, too few real cutouts, or some of
+            them taught the generator.
     """
     folder = folder_of(generator or run.generator)
     loaded = load_generator(folder, "cpu")  # says what is wrong with it
-    described = read_json(folder / DESCRIPTION)
+    described, asked = read_json(folder / DESCRIPTION), _sampling(run)
+    sampling.require_effect(loaded, asked)
     config, store = run.config.judge, run.store()
     size = config.size or described["image_size"]
     rows = rows_to_judge(store, config.split)
@@ -166,7 +168,7 @@ def open_case(run: Run, generator: Path | None) -> Case:
             *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
             run.device,
         ),
-        asking=Asking(folder, out / "images", size, _sampling(run), run.device, store),
+        asking=Asking(folder, out / "images", size, asked, run.device, store),
         shared=shared,
         out=out,
     )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
+from discovery.generator.config import Sampler
 from discovery.morphology.prompts import parse
 
 Guidance = Annotated[float, Field(ge=1, le=30)]
@@ -30,7 +31,7 @@ class JudgeConfig(BaseModel):
         None, description="sampling steps; left out, those of [synthesis]"
     )
     guidance: Guidance | None = Field(None, description="guidance; left out, that of [synthesis]")
-    sampler: str | None = Field(None, description="sampler; left out, that of [synthesis]")
+    sampler: Sampler | None = Field(None, description="sampler; left out, that of [synthesis]")
     coherence: float | None = Field(
         None, ge=0, le=10, description="coherence; left out, that of [synthesis]"
     )
