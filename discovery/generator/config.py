@@ -386,7 +386,7 @@ class SynthesisConfig(_Settings):
         0.0,
         ge=0,
         le=1,
-        description="what half a turn changes in an image is taken for an error of drawing where "
+        description="what half a turn changes in a galaxy is taken for an error of drawing where "
         "it is fainter than this share of the images' σ, before the sky's texture is drawn; 0: no",
     )
     outline_above: float = Field(

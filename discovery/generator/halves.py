@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from discovery.generator.process import Process
 
 _NEAR = 5  # px, the side of a neighbourhood
+_LIT = 0.5  # σ of the images above the sky, a tenth of a galaxy's centre
 OWN_ABOVE = 0.25  # noise share; higher up to 0.5 discs stay ragged, lower the sky suffers
 
 
@@ -76,15 +77,27 @@ def weighted_loss(
 
 
 def without_faint_changes(image: torch.Tensor, faint: float) -> torch.Tensor:
-    """Images without what half a turn changes, where that is fainter than an error of σ `faint`.
+    """Galaxies without what half a turn changes, where that is fainter than an error of σ `faint`.
 
     Each place keeps the share of it that its neighbourhood's power has over that of such an error
-    (Lee 1980, IEEE PAMI 2, 165): companions stay, and arms that differ; a general unlikeness goes.
+    (Lee 1980, IEEE PAMI 2, 165): arms that differ stay, and a general unlikeness goes. Where there
+    is no light of a galaxy all is kept, or companions would go that are still faint amid noise.
+
+    Args:
+        image: float (B, C, H, W), of unit variance.
     """
     odd = changed(image)
-    power = F.pad(odd.square().mean(1, keepdim=True), (_NEAR // 2,) * 4, mode="reflect")
-    power = F.avg_pool2d(power, _NEAR, stride=1)
-    return image - odd + (1 - faint**2 / power).clamp(min=0) * odd
+    power = _of_neighbourhood(odd.square())
+    light = _of_neighbourhood(image - odd)
+    sky = light.flatten(1).median(1).values[:, None, None, None]
+    on_galaxy = ((light - sky) / _LIT).clamp(0, 1)
+    return image - on_galaxy * (faint**2 / power).clamp(max=1) * odd
+
+
+def _of_neighbourhood(x: torch.Tensor) -> torch.Tensor:
+    """Mean over channels and the places near each: (B, C, H, W) → (B, 1, H, W)."""
+    padded = F.pad(x.mean(1, keepdim=True), (_NEAR // 2,) * 4, mode="reflect")
+    return F.avg_pool2d(padded, _NEAR, stride=1)
 
 
 def linear_guess(

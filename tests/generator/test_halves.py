@@ -137,15 +137,17 @@ def test_it_is_kept_by_what_starts_from_it_and_by_the_folder(tmp_path):
     assert learnt.config.odd_spread == SPREAD
 
 
-def test_faint_changes_go_and_a_companion_stays(rng):
-    alike = torch.randn(1, 3, 32, 32, generator=rng)
-    alike = alike + turned(alike)
+def test_faint_changes_of_a_galaxy_go_and_companions_stay(rng):
+    radius = torch.from_numpy(np.hypot(*(np.mgrid[:32, :32] - 15.5)))
+    galaxy = (5 * torch.exp(-((radius / 6) ** 2))).float().expand(1, 3, 32, 32)
     faint = 0.02 * changed(torch.randn(1, 3, 32, 32, generator=rng))
-    companion = torch.zeros(1, 3, 32, 32)
-    companion[..., 4:9, 20:25] = 2.0
-    kept = without_faint_changes(alike + faint + companion, 0.05)
-    torch.testing.assert_close(kept - changed(kept), alike + companion - changed(companion))
-    place = changed(kept)[..., 5:8, 21:24] / changed(companion)[..., 5:8, 21:24]
+    bright, dim = torch.zeros(2, 1, 3, 32, 32)
+    bright[..., 8:13, 18:23] = 2.0  # on the galaxy
+    dim[..., 2:5, 2:5] = 0.1  # beside it
+    kept = changed(without_faint_changes(galaxy + faint + bright + dim, 0.05))
+    place = kept[..., 9:12, 19:22] / changed(bright)[..., 9:12, 19:22]
     torch.testing.assert_close(place, torch.ones_like(place), atol=0.05, rtol=0)
-    assert changed(kept)[..., :14, :14].abs().max() < 1e-6
-    torch.testing.assert_close(without_faint_changes(alike, 0.05), alike)
+    assert kept[..., 13:17, 13:16].abs().max() < 1e-6  # near the centre, away from the bright one
+    outside = radius > 14
+    torch.testing.assert_close(kept[..., outside], (faint + changed(dim))[..., outside])
+    torch.testing.assert_close(without_faint_changes(galaxy, 0.05), galaxy)
