@@ -25,7 +25,9 @@ from discovery.generator.base import Generator
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge.real import Images, halves, load_images, rows_to_judge
 from discovery.generator.judge.structure import QUANTITIES, measure
+from discovery.generator.process import Flow
 from discovery.generator.sample import draw
+from discovery.morphology.captions import tags_of
 from discovery.progress import track
 
 SHARES = (0.3, 0.6, 0.8, 0.88, 0.93, 0.965, 0.985, 0.995)  # of noise, for the error
@@ -36,13 +38,17 @@ JUDGED, IMAGES, BATCH = 512, 80, 64
 
 def main(folder: Path, names: list[str]) -> None:
     store, generators = CutoutStore(folder), {name: load_generator(name) for name in names}
+    if others := [n for n, g in generators.items() if not isinstance(g.process, Flow)]:
+        sys.exit(
+            f"{', '.join(others)}: no flow, whose noise shares these are; name a flow's folder."
+        )
     size = generators[names[0]].config.size
     rows = halves(rows_to_judge(store, "validation"), 800, seed=7)[0]
     judged = load_images(store, rows.iloc[:JUDGED], size)
     print(markdown(compare({name: errors(g, judged) for name, g in generators.items()})))
     told = []
     for shape, tag in SHAPES.items():
-        of_shape = rows[rows["caption"].str.split(", ").map(lambda tags, t=tag: t in tags)]
+        of_shape = rows[[tag in tags_of(caption) for caption in rows["caption"]]]
         images = load_images(store, of_shape.iloc[:IMAGES], size)
         told += [{"drawn": shape} | line for line in changes(generators[names[0]], images, shape)]
     print("\n" + markdown(pd.DataFrame(told)))
@@ -50,22 +56,23 @@ def main(folder: Path, names: list[str]) -> None:
 
 @torch.inference_mode()
 def errors(generator: Generator, images: Images) -> np.ndarray:
-    """Mean squared error of the predicted image, float (images, SHARES); of a flow."""
+    """Mean squared error of the predicted image, float (images, SHARES)."""
     found = []
     for start in track(range(0, len(images), BATCH), "errors"):
         part = slice(start, start + BATCH)
         x = generator.encode(images.pixels[part])
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(start))
-        tokens = [generator.tokens(caption) for caption in images.captions[part]]
-        found.append(torch.stack([error(generator, x, noise, tokens, s) for s in SHARES], 1))
+        with generator.autocast():
+            told = generator.condition([generator.tokens(c) for c in images.captions[part]])
+        found.append(torch.stack([error(generator, x, noise, told, s) for s in SHARES], 1))
     return torch.cat(found).cpu().numpy()
 
 
-def error(generator: Generator, x, noise, tokens, share: float) -> torch.Tensor:
+def error(generator: Generator, x, noise, told, share: float) -> torch.Tensor:
     process, time = generator.process, torch.full((len(x),), share, device=x.device)
     noised = process.noised(x, noise.to(x.device), time)
     with generator.autocast():
-        said = generator.predict(noised, time, generator.condition(tokens))
+        said = generator.predict(noised, time, told)
     return (process.clean(noised, said.float(), time) - x).square().mean((1, 2, 3))
 
 
