@@ -24,10 +24,10 @@ from discovery.evidence.tables import markdown
 from discovery.generator.base import Generator
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge.real import Images, halves, load_images, rows_to_judge
-from discovery.generator.judge.structure import QUANTITIES, measure
 from discovery.generator.process import Flow
 from discovery.generator.sample import draw
 from discovery.morphology.captions import tags_of
+from discovery.morphology.structure import QUANTITIES, measure
 from discovery.progress import track
 
 SHARES = (0.3, 0.6, 0.8, 0.88, 0.93, 0.965, 0.985, 0.995)  # of noise, for the error

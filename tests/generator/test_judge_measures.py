@@ -127,6 +127,19 @@ def test_a_distance_between_sets_is_not_pushed_up_by_resampling():
     assert recentred_interval(1.0, np.array([5.0, 6.0, 7.0])).low == pytest.approx(0.05)
 
 
+def test_the_distance_ratio_is_one_for_equals_and_grows_with_a_shift():
+    random = rng()
+    real = random.normal(size=600)
+    alike, apart = random.normal(size=300), random.normal(size=300) + 1
+    ratio, sigmas = distances.distance_ratio(real, alike, random)
+    assert 0.5 < ratio.value < 1.6
+    assert sigmas < 0.15
+    ratio, sigmas = distances.distance_ratio(real, apart, random)
+    assert ratio.low > 4
+    # W1 between two normal laws of equal width is the shift
+    assert sigmas == pytest.approx((apart.mean() - real.mean()) / real.std(), rel=0.05)
+
+
 def test_a_classifier_tells_apart_what_differs_and_nothing_else():
     real, alike, apart = cloud(90, 1), cloud(90, 2), cloud(90, 3, shift=3)
     aucs = [

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from discovery.errors import BadInput
 from discovery.generator.judge import words
 from discovery.generator.judge.page import CAPTIONS, MEANINGS, write_judgement
-from discovery.generator.judge.structure import QUANTITIES
+from discovery.morphology.structure import QUANTITIES
 from tests.pages import Page
 
 HOSTILE = "mock, <script>alert(1)</script>"

@@ -17,9 +17,10 @@ from discovery.cli import main
 from discovery.config import load_config
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.generator import sample
-from discovery.generator.judge import illustrate, structure
+from discovery.generator.judge import illustrate
 from discovery.generator.judge.case import open_case
 from discovery.generator.judge.sections import judge_memory
+from discovery.morphology import structure
 from discovery.run import Run
 from tests.pages import Page
 

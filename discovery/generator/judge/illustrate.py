@@ -16,8 +16,8 @@ from discovery.generator.judge import figures
 from discovery.generator.judge.case import Case
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
-from discovery.generator.judge.structure import QUANTITIES
 from discovery.generator.sample import sampler_of, trajectory
+from discovery.morphology.structure import QUANTITIES
 
 PROMPTS_SHOWN, ABREAST = 5, 8
 SHEET_IMAGES = 64

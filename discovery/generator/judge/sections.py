@@ -12,7 +12,7 @@ from discovery.cutouts.store import write_table
 from discovery.devices import pick_device
 from discovery.evidence.tables import digest_of, once, records, write_both
 from discovery.files import digest
-from discovery.generator.judge import distances, manifold, measures, memory, structure, tell_apart
+from discovery.generator.judge import distances, manifold, measures, memory, tell_apart
 from discovery.generator.judge.case import Case
 from discovery.generator.judge.features import named_well
 from discovery.generator.judge.intervals import (
@@ -24,6 +24,7 @@ from discovery.generator.judge.intervals import (
 )
 from discovery.generator.judge.memory import Nearest
 from discovery.generator.judge.real import Images
+from discovery.morphology import structure
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
 LEAST_MEASURED = 10  # images, to speak of a distance or a bias
@@ -170,7 +171,7 @@ def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
 def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
     if min(len(real), len(synthetic)) < LEAST_MEASURED:  # most of them could not be
         return columns("ratio", None) | {"apart_sigma": np.nan}
-    ratio, sigmas = structure.distance_ratio(real.to_numpy(), synthetic.to_numpy(), rng)
+    ratio, sigmas = distances.distance_ratio(real.to_numpy(), synthetic.to_numpy(), rng)
     return columns("ratio", ratio) | {"apart_sigma": sigmas}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from discovery.generator.judge import structure
+from discovery.morphology import structure
 
 SIGMA_PX, FLATTENING = 6.0, 0.6
 
@@ -55,16 +55,3 @@ def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
     assert not measured
     structure.measure_all(pixels[::-1], tmp_path, 1, "structure")
     assert len(measured) == 2  # other images under the same name
-
-
-def test_the_distance_ratio_is_one_for_equals_and_grows_with_a_shift():
-    rng = np.random.default_rng(0)
-    real = rng.normal(size=600)
-    alike, apart = rng.normal(size=300), rng.normal(size=300) + 1
-    ratio, sigmas = structure.distance_ratio(real, alike, rng)
-    assert 0.5 < ratio.value < 1.6
-    assert sigmas < 0.15
-    ratio, sigmas = structure.distance_ratio(real, apart, rng)
-    assert ratio.low > 4
-    # W1 between two normal laws of equal width is the shift
-    assert sigmas == pytest.approx((apart.mean() - real.mean()) / real.std(), rel=0.05)

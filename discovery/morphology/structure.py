@@ -15,10 +15,8 @@ import pandas as pd
 import statmorph
 from photutils.segmentation import detect_sources
 from scipy.ndimage import gaussian_filter
-from scipy.stats import wasserstein_distance
 
 from discovery.evidence.tables import digest_of, once
-from discovery.generator.judge.intervals import Measured, recentred_interval
 from discovery.processes import end_with_parent
 from discovery.progress import track
 
@@ -29,7 +27,6 @@ QUANTITIES = (
 DETECTED = 1.5  # sky σ above the sky, in the smoothed image
 SMOOTHED_PX = 1.0
 LEAST_PX = 5  # connected
-SPLITS = 200  # random pairs of disjoint real halves
 IMAGES_PER_PART = 64
 _USABLE_FLAG = 1  # statmorph: 0 good, 1 suspect, 2 bad, 4 catastrophic
 _NOTHING = dict.fromkeys(QUANTITIES, np.nan)
@@ -115,27 +112,3 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
 
 def _measure_part(pixels: np.ndarray, path: Path) -> pd.DataFrame:
     return once(path, digest_of(pixels), lambda: pd.DataFrame([measure(image) for image in pixels]))
-
-
-def distance_ratio(
-    real: np.ndarray, synthetic: np.ndarray, rng: np.random.Generator
-) -> tuple[Measured, float]:
-    """How far synthetic values lie from real ones, in units of what real halves differ by.
-
-    mean W1(half, synthetic) / mean W1(half, other half) over SPLITS random splits of the real
-    values in disjoint halves, W1 the first Wasserstein distance (scipy). One split alone would
-    divide by a number that is as often half as twice its mean. Synthetic values are resampled for
-    the interval. The ratio of a given difference grows with the number of images; the second
-    number, W1 over the standard deviation of the real values, does not.
-
-    Args:
-        real, synthetic: float (2 N,) and about N values.
-    """
-    splits = [np.array_split(rng.permutation(real), 2) for _ in range(SPLITS)]
-    chance = np.mean([wasserstein_distance(one, other) for one, other in splits])
-    apart = np.array([wasserstein_distance(one, synthetic) for one, _ in splits])
-    again = np.array([
-        wasserstein_distance(one, rng.choice(synthetic, len(synthetic))) for one, _ in splits
-    ])  # fmt: skip
-    ratio = recentred_interval(apart.mean() / chance, again / chance)
-    return ratio, float(wasserstein_distance(real, synthetic) / real.std())
