@@ -16,7 +16,7 @@ from discovery.detector.shipped import TRAINED_ON, folder_of, has_list, taught_b
 from discovery.errors import BadInput
 from discovery.evidence.tables import once
 from discovery.files import digest, read_json, sha256_file, write_json
-from discovery.generator import sample as sampling
+from discovery.generator import synthesize
 from discovery.generator.config import SynthesisConfig
 from discovery.morphology.captions import CaptionRules
 from discovery.neighbours.sheets import contact_sheet
@@ -51,7 +51,7 @@ def synthesize_alone(
     """
     _refuse_foreign(out)
     with _references(reference, crop) as real:
-        store = CutoutStore(sampling.run(generator, asked, out, device, real, any_real=True))
+        store = CutoutStore(synthesize.run(generator, asked, out, device, real, any_real=True))
     rows = store.table(["object_id", "prompt"])
     for number, (prompt, members) in enumerate(rows.groupby("prompt", sort=False)):
         shown = list(members["object_id"].head(SHEET_IMAGES))
@@ -62,8 +62,8 @@ def synthesize_alone(
 
 
 def _refuse_foreign(out: Path) -> None:
-    # `sampling.run` replaces the store in its folder; that must be one of its own.
-    if not (out / sampling.PLAN).exists() and any(out.glob("*.parquet")):
+    # `synthesize.run` replaces the store in its folder; that must be one of its own.
+    if not (out / synthesize.PLAN).exists() and any(out.glob("*.parquet")):
         raise BadInput(
             f"{out} holds Parquet files that `discovery synthesize` did not write, and it would "
             "replace them; give another --out."

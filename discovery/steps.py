@@ -16,7 +16,7 @@ from discovery.detector import score as scoring
 from discovery.detector import train as training
 from discovery.detector.checkpoint import CARD
 from discovery.errors import BadInput
-from discovery.generator import sample as sampling
+from discovery.generator import synthesize
 from discovery.generator import train as generator_training
 from discovery.generator.checkpoint import GENERATORS, known_tags
 from discovery.morphology.captions import count_tags, require_tags, tags_of
@@ -81,7 +81,7 @@ def refuse_unknown_words(run: Run) -> None:
 def synthesize_step(run: Run) -> None:
     """The rare combination, dreamt from the prompts of the run file."""
     asked = run.config.synthesis
-    sampling.run(run.generator, asked, run.synthetic, run.device, run.store())
+    synthesize.run(run.generator, asked, run.synthetic, run.device, run.store())
 
 
 def train_step(run: Run, variant: str) -> None:

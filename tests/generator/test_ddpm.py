@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from discovery.cutouts import CutoutStore, decode, write_shard
 from discovery.errors import BadInput
 from discovery.files import read_json
-from discovery.generator import sample
+from discovery.generator import sample, synthesize
 from discovery.generator.checkpoint import load_generator, trained_on
 from discovery.generator.config import DDPMConfig, SynthesisConfig
 from discovery.generator.ddpm import DDPMGenerator
@@ -169,16 +169,16 @@ def test_guidance_needs_images_that_were_trained_without_class():
 def test_prompts_are_classes(trained, tmp_path):
     asked = {"steps": 2, "guidance": 1, "prompts": [{"prompt": CLASSES["edge-on"], "count": 3}]}
     rows = CutoutStore(
-        sample.run(trained, SynthesisConfig(**asked), tmp_path / "store", "cpu")
+        synthesize.run(trained, SynthesisConfig(**asked), tmp_path / "store", "cpu")
     ).table()
     assert list(rows["prompt"]) == ["edge-on galaxy"] * 3
     assert set(rows["sampler"]) == {"ddpm"}
     asked["prompts"] = [{"prompt": "edge-on galaxy, {dust lane:1.3}", "count": 3}]
     with pytest.raises(BadInput, match="gives 'dust lane' a weight"):
-        sample.run(trained, SynthesisConfig(**asked), tmp_path / "none", "cpu")
+        synthesize.run(trained, SynthesisConfig(**asked), tmp_path / "none", "cpu")
     asked["prompts"] = [{"prompt": "spiral galaxy", "count": 3}]
     with pytest.raises(BadInput, match=r"is no class of this generator.*'edge-on galaxy' \(edge"):
-        sample.run(trained, SynthesisConfig(**asked), tmp_path / "none", "cpu")
+        synthesize.run(trained, SynthesisConfig(**asked), tmp_path / "none", "cpu")
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -16,7 +16,7 @@ from discovery import pipeline
 from discovery.cli import main
 from discovery.config import load_config
 from discovery.cutouts import CutoutStore, load_pixels
-from discovery.generator import sample
+from discovery.generator import synthesize
 from discovery.generator.judge import illustrate
 from discovery.generator.judge.case import open_case
 from discovery.generator.judge.sections import judge_memory
@@ -173,7 +173,7 @@ def test_the_page_shows_every_figure_and_table_and_the_numbers_of_judge_json(jud
 def test_what_is_there_is_not_made_again(judged, monkeypatch):
     run, _ = judged
     before = told(run)
-    monkeypatch.setattr(sample, "_draw_rows", None)
+    monkeypatch.setattr(synthesize, "_draw_rows", None)
     monkeypatch.setattr(structure, "measure", None)
     monkeypatch.setattr(illustrate, "save", lambda *_, **__: None)  # most of the time
     said = judge(run)

@@ -8,7 +8,7 @@ from torch import nn
 from discovery.cutouts import CutoutStore
 from discovery.errors import BadInput
 from discovery.files import read_json
-from discovery.generator import sample
+from discovery.generator import sample, synthesize
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import SAGANConfig, SynthesisConfig
 from discovery.generator.sagan import (
@@ -167,7 +167,7 @@ def asked(**settings):
 
 
 def test_it_fills_a_store_as_the_other_kinds_do(trained, tmp_path):
-    rows = CutoutStore(sample.run(trained, asked(), tmp_path, "cpu")).table()
+    rows = CutoutStore(synthesize.run(trained, asked(), tmp_path, "cpu")).table()
     assert list(rows["prompt"]) == ["smooth, no bulge"] * 3
     assert set(rows["generator"]) == {read_json(trained / "generator.json")["digest"]}
     assert set(rows["sampler"]) == {"one-pass"}
@@ -185,9 +185,9 @@ def test_it_fills_a_store_as_the_other_kinds_do(trained, tmp_path):
     ],
 )
 def test_what_it_cannot_do_is_refused_and_nothing_is_lost(trained, tmp_path, settings, message):
-    sample.run(trained, asked(), tmp_path, "cpu")
+    synthesize.run(trained, asked(), tmp_path, "cpu")
     with pytest.raises(BadInput, match=message):
-        sample.run(trained, asked(**settings), tmp_path, "cpu")
+        synthesize.run(trained, asked(**settings), tmp_path, "cpu")
     assert len(CutoutStore(tmp_path).table()) == 3
 
 

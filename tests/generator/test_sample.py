@@ -10,7 +10,7 @@ from scipy.ndimage import uniform_filter
 
 from discovery.cutouts import CutoutStore, decode
 from discovery.errors import BadInput
-from discovery.generator import sample
+from discovery.generator import sample, synthesize
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.coherence import self_attention
 from discovery.generator.config import PixelConfig, SynthesisConfig
@@ -45,7 +45,7 @@ def test_rows_say_where_they_come_from(folder, tmp_path):
             {"prompt": "mock, smooth", "count": 2, "label": 0},
         ],
     )
-    store = CutoutStore(sample.run(folder, config, tmp_path))
+    store = CutoutStore(synthesize.run(folder, config, tmp_path))
     rows = store.table()
     assert list(rows["label"]) == [1, 1, 1, 0, 0]
     assert list(rows["prompt"])[2:4] == ["mock, smooth, {dust lane:1.3}", "mock, smooth"]
@@ -73,36 +73,36 @@ def test_an_image_depends_on_its_own_seed(folder):
 
 
 def test_seeds_of_a_prompt_do_not_depend_on_the_others(folder):
-    one = sample._plan(wanted(("mock, smooth", 2)))
-    two = sample._plan(wanted(("mock, dust lane", 3), ("mock, smooth", 4)))
+    one = synthesize._plan(wanted(("mock, smooth", 2)))
+    two = synthesize._plan(wanted(("mock, dust lane", 3), ("mock, smooth", 4)))
     assert [image.seed for image in one] == [image.seed for image in two][3:5]
 
 
 def test_a_lost_shard_is_drawn_again_with_the_same_bytes(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "ROWS_PER_SHARD", 3)
+    monkeypatch.setattr(synthesize, "ROWS_PER_SHARD", 3)
     config = wanted(("mock, smooth", 7))
-    sample.run(folder, config, tmp_path)
+    synthesize.run(folder, config, tmp_path)
     shards = sorted(tmp_path.glob("*.parquet"))
     assert len(shards) == 3
     kept, lost = shards[0].stat().st_mtime_ns, shards[1].read_bytes()
     shards[1].unlink()
-    sample.run(folder, config, tmp_path)
+    synthesize.run(folder, config, tmp_path)
     assert shards[0].stat().st_mtime_ns == kept
     assert shards[1].read_bytes() == lost
 
 
 def test_other_settings_replace_the_store(folder, tmp_path):
-    sample.run(folder, wanted(("mock, smooth", 3)), tmp_path)
-    sample.run(folder, wanted(("mock, dust lane", 2)), tmp_path)
+    synthesize.run(folder, wanted(("mock, smooth", 3)), tmp_path)
+    synthesize.run(folder, wanted(("mock, dust lane", 2)), tmp_path)
     assert list(CutoutStore(tmp_path).table()["prompt"]) == ["mock, dust lane"] * 2
 
 
 def test_wrong_prompts_are_refused_before_anything_is_drawn(folder, tmp_path):
     with pytest.raises(BadInput, match=r"never saw 'quasar'.*dust lane, edge-on galaxy"):
-        sample.run(folder, wanted(("mock, smooth", 1), ("mock, quasar", 1)), tmp_path)
+        synthesize.run(folder, wanted(("mock, smooth", 1), ("mock, quasar", 1)), tmp_path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(BadInput, match="is no generator"):
-        sample.run(tmp_path, wanted(("mock, smooth", 1)), tmp_path / "out")
+        synthesize.run(tmp_path, wanted(("mock, smooth", 1)), tmp_path / "out")
 
 
 @pytest.mark.parametrize("prompt", ["mock, {dust", "mock, {dust:0}"])
@@ -152,13 +152,13 @@ def test_an_outline_is_drawn_first_and_without_guidance(folder):
 
 def test_what_would_change_nothing_is_refused(folder, diffusion, tmp_path):
     with pytest.raises(BadInput, match=r"strength = 1 leaves nothing of a reference.*0\.6, say"):
-        sample.run(folder, wanted(("mock, smooth", 1), reference="real"), tmp_path, real=None)
+        synthesize.run(folder, wanted(("mock, smooth", 1), reference="real"), tmp_path, real=None)
     late = SynthesisConfig(
         prompts=[{"prompt": "mock, smooth", "count": 1}], steps=4, reference="real", strength=0.25,
         outline_above=0.9,
     )  # fmt: skip
     with pytest.raises(BadInput, match=r"begins at a share of noise of 0\.\d+, so no outline"):
-        sample.run(folder, late, tmp_path)
+        synthesize.run(folder, late, tmp_path)
     with pytest.raises(BadInput, match="cannot take 61 steps; give 60 or 62"):
         sample.draw(diffusion, ["mock, smooth"], [1], 61, 1.0)
     assert not list(tmp_path.iterdir())
@@ -267,7 +267,7 @@ def test_a_row_says_which_real_cutout_it_started_from(folder, tmp_path):
     write_shard(rows, tmp_path / "real/00000.parquet")
     config = wanted(("mock, smooth", 12), reference="real", strength=0.5, guidance_rescale=0.5)
     store = CutoutStore(
-        sample.run(folder, config, tmp_path / "out", "cpu", CutoutStore(tmp_path / "real"))
+        synthesize.run(folder, config, tmp_path / "out", "cpu", CutoutStore(tmp_path / "real"))
     )
     made = store.table()
     assert set(made["reference"]) == {"a", "d"}
@@ -276,7 +276,7 @@ def test_a_row_says_which_real_cutout_it_started_from(folder, tmp_path):
     assert set(made["negative"]) == {""}
     assert set(made["guidance_rescale"]) == {0.5}
     with pytest.raises(BadInput, match=r"there are none; take this step in a run"):
-        sample.run(folder, config, tmp_path / "none", "cpu")
+        synthesize.run(folder, config, tmp_path / "none", "cpu")
 
 
 def test_a_trajectory_ends_in_the_image_that_is_drawn(diffusion):
@@ -354,7 +354,7 @@ def test_an_image_drawn_with_new_noise_and_coherence_follows_from_its_own_seed(f
 
 def test_rows_name_their_coherence_and_symmetry(folder, tmp_path):
     config = wanted(("mock, smooth", 3), coherence=1.5, symmetry=0.1, sampler="dpm-sde")
-    rows = CutoutStore(sample.run(folder, config, tmp_path)).table()
+    rows = CutoutStore(synthesize.run(folder, config, tmp_path)).table()
     assert set(rows["coherence"]) == {1.5}
     assert set(rows["symmetry"]) == {0.1}
     assert set(rows["sampler"]) == {"dpm-sde"}
@@ -385,5 +385,5 @@ def test_with_symmetry_what_is_bright_is_like_half_a_turn_but_for_its_texture(fo
 )
 def test_what_comes_too_late_to_have_an_effect_is_refused(folder, tmp_path, settings, said):
     with pytest.raises(BadInput, match=said):
-        sample.run(folder, wanted(("mock, smooth", 1), **settings), tmp_path)
+        synthesize.run(folder, wanted(("mock, smooth", 1), **settings), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ import pandas as pd
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
 from discovery.files import read_json
-from discovery.generator import sample as sampling
+from discovery.generator import synthesize
 from discovery.generator.base import Generator
 from discovery.generator.checkpoint import DESCRIPTION, folder_of, load_generator, trained_on
 from discovery.generator.config import SynthesisConfig
@@ -27,6 +27,7 @@ from discovery.generator.judge.real import (
     refuse_leak,
     rows_to_judge,
 )
+from discovery.generator.sample import require_effect
 from discovery.run import Run
 
 # Settings of sampling that [judge] may name itself.
@@ -58,7 +59,7 @@ class Asking:
         ]
         asked = SynthesisConfig(**self.settings.model_dump() | {"prompts": wanted, "set": None})
         folder = self.images / name
-        sampling.run(self.generator, asked, folder, self.device, self.real)
+        synthesize.run(self.generator, asked, folder, self.device, self.real)
         store = CutoutStore(folder)
         rows = store.table(["object_id", "prompt"])
         ids = list(rows["object_id"])
@@ -142,7 +143,7 @@ def open_case(run: Run, generator: Path | None) -> Case:
     folder = folder_of(generator or run.generator)
     loaded = load_generator(folder, "cpu")  # says what is wrong with it
     described, asked = read_json(folder / DESCRIPTION), _sampling(run)
-    sampling.require_effect(loaded, asked)
+    require_effect(loaded, asked)
     config, store = run.config.judge, run.store()
     size = config.size or described["image_size"]
     rows = rows_to_judge(store, config.split)
