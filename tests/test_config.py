@@ -43,7 +43,7 @@ def test_a_configuration_is_frozen(tmp_path):
         ("[detector]", "artefacts, augment, balanced_beta, batch"),
         ("[generator]", "accumulate, balance, batch"),
         ("[[survey]]", "kind, name, published_elsewhere, quarry_fraction"),
-        ("[synthesis]", "batch, coherence, guidance"),
+        ("[synthesis]", "batch, coherence, critic_images, guidance"),
         ("[catalogue]", "acknowledgements, acronym"),
     ],
 )

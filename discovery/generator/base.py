@@ -12,6 +12,7 @@ from torch import nn
 
 from discovery.cutouts import CutoutStore, load_pixels
 from discovery.devices import has_bf16
+from discovery.errors import BadInput
 from discovery.generator.config import Training
 from discovery.generator.drawing import vary_caption
 from discovery.generator.examples import Examples, StoredImages, TurnedPixels
@@ -160,3 +161,12 @@ class Generator(ABC):
         if kind is None and wanted != "float32" and has_bf16(self.device):
             kind = torch.bfloat16
         return torch.autocast(self.device.type, kind or torch.bfloat16, enabled=kind is not None)
+
+
+def reads(generator: Generator, prompt: str) -> bool:
+    """Whether the generator understands a prompt: it may lack words, or know no weights."""
+    try:
+        generator.tokens(prompt)
+    except BadInput:
+        return False
+    return True

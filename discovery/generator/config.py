@@ -389,6 +389,14 @@ class SynthesisConfig(_Settings):
         description="what half a turn changes in a galaxy is taken for an error of drawing where "
         "it is fainter than this share of the images' σ, before the sky's texture is drawn; 0: no",
     )
+    critic_images: int = Field(
+        0,
+        ge=0,
+        description="real training galaxies, and as many drawn, from which a critic learns which "
+        "structure is drawn too often, to keep what is drawn with a chance that makes up for it; "
+        "twice the time or more. Prompts that are no training caption are drawn as they come; 0: "
+        "all is kept",
+    )
     outline_above: float = Field(
         1.0,
         gt=0,

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,18 @@ from PIL import Image
 from discovery.cutouts import CutoutStore, load_pixels, write_shard
 from discovery.errors import BadInput
 from discovery.files import digest, read_json, write_json
-from discovery.generator.base import Generator
+from discovery.generator.base import Generator, reads
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import PromptCount, SynthesisConfig
+from discovery.generator.critic import LEAST, Critic, train_critic
 from discovery.generator.sample import draw, require_effect, sampler_of
-from discovery.progress import track
+from discovery.morphology.captions import tags_of
+from discovery.morphology.structure import measure_all, measuring
+from discovery.processes import cores
+from discovery.progress import say, track
 
 ROWS_PER_SHARD = 128
+MOST_ATTEMPTS = 20  # at one image; the last is taken as it is
 PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
 
 
@@ -33,36 +39,56 @@ def run(
 ) -> Path:
     """Fill a cutout store with synthetic cutouts; shards that are there are not drawn again.
 
-    A store made by another generator or with other settings is replaced.
+    A store made by another generator or with other settings is replaced. What a critic learnt from
+    lies beside it, in `critic_folder`.
 
     Args:
         folder: a generator's folder, or one of SHIPPED by its name.
-        real: where references come from, if `sampling` wants them.
-        any_real: any cutout may be one, not only those with a caption that are trained on.
+        real: where references come from, and what a critic learns from, if `sampling` wants them.
+        any_real: any cutout may be a reference, not only those with a caption that are trained on.
 
     Raises:
-        BadInput: the folder is no generator, a prompt is wrong, there are no references, or
-            `sampling` asks for what this generator cannot do; before anything is drawn.
+        BadInput: the folder is no generator, a prompt is wrong, there are no references or no
+            galaxies for a critic, or `sampling` asks for what this generator cannot do; before
+            anything is drawn.
     """
     generator = load_generator(folder, device)
+    _refuse_unknown_words(generator, sampling)
+    require_effect(generator, sampling)
+    pool = _references(sampling, real, any_real)
+    lessons = _lessons(generator, sampling, real)
+    told = [table.astype(str).to_numpy().tolist() for table in (pool, lessons)]
+    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
+    rows = _plan(sampling, list(pool["object_id"]))
+    starts = range(0, len(rows), ROWS_PER_SHARD)
+    paths = [out_store / f"{i:05d}.parquet" for i in range(len(starts))]
+    missing = [(s, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
+    if not missing:
+        return out_store
+    with measuring(cores()) as measure:
+        choice = None
+        if sampling.critic_images:
+            beside = critic_folder(out_store)
+            critic = _teach(folder, generator, sampling, lessons, beside, device, real)
+            choice = _Choice(critic, _captions(real), measure)
+        for start, path in track(missing, "synthesize", unit="cutouts", each=ROWS_PER_SHARD):
+            part = rows[start : start + ROWS_PER_SHARD]
+            write_shard(_draw_rows(generator, sampling, part, real, choice), path)
+    return out_store
+
+
+def critic_folder(store: Path) -> Path:
+    """Where what a critic learnt from is kept: inside the store they would be taken for shards."""
+    return store.with_name(f"{store.name}-critic")
+
+
+def _refuse_unknown_words(generator: Generator, sampling: SynthesisConfig) -> None:
     for wanted in sampling.wanted:
         generator.tokens(wanted.prompt)
         if sampling.guidance != 1:
             generator.tokens(wanted.negative)
         if wanted.outline:
             generator.tokens(wanted.outline)
-    require_effect(generator, sampling)
-    pool = _references(sampling, real, any_real)
-    told = pool.astype(str).to_numpy().tolist()
-    _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
-    rows = _plan(sampling, list(pool["object_id"]))
-    starts = range(0, len(rows), ROWS_PER_SHARD)
-    paths = [out_store / f"{i:05d}.parquet" for i in range(len(starts))]
-    missing = [(s, p) for s, p in zip(starts, paths, strict=True) if not p.exists()]
-    for start, path in track(missing, "synthesize", unit="cutouts", each=ROWS_PER_SHARD):
-        part = rows[start : start + ROWS_PER_SHARD]
-        write_shard(_draw_rows(generator, sampling, part, real), path)
-    return out_store
 
 
 def _start_store(out_store: Path, plan: str) -> None:
@@ -92,30 +118,147 @@ def _references(
     return rows.dropna(subset=["caption"])[columns].sort_values("object_id")
 
 
+def _lessons(
+    generator: Generator, sampling: SynthesisConfig, real: CutoutStore | None
+) -> pd.DataFrame:
+    """The real galaxies that a critic learns from: object_id, caption, sha256."""
+    columns = ["object_id", "caption", "sha256"]
+    if not sampling.critic_images:
+        return pd.DataFrame(columns=columns)
+    rows = _captioned(real, [*columns, "galaxy", "sampled"])
+    known = _captions(real)
+    _refuse_half_a_choice(sampling.wanted, known)
+    rows = rows[rows["sampled"].ne(False)].drop_duplicates("galaxy").sort_values("object_id")
+    read = {caption: reads(generator, caption) for caption in rows["caption"].unique()}
+    rows = rows[rows["caption"].map(read)]
+    if (found := min(sampling.critic_images, len(rows))) < LEAST:
+        raise BadInput(
+            f"a critic learns from {LEAST} or more real galaxies whose captions the generator can "
+            f"read, and here are {found}; set critic_images higher, train on more, or set it to 0."
+        )
+    return rows[columns].sample(found, random_state=sampling.seed)
+
+
+def _captioned(real: CutoutStore | None, columns: Sequence[str]) -> pd.DataFrame:
+    rows = real.table(columns, split="train").dropna(subset=["caption"]) if real else None
+    if rows is None or rows.empty:
+        raise BadInput(
+            "critic_images holds what is drawn against captioned training cutouts, and there are "
+            "none; take this step in a run whose survey has some, or set critic_images = 0."
+        )
+    return rows
+
+
+def _captions(real: CutoutStore) -> set[frozenset[str]]:
+    return {frozenset(tags_of(caption)) for caption in _captioned(real, ["caption"])["caption"]}
+
+
+def _refuse_half_a_choice(wanted: Sequence[PromptCount], known: set[frozenset[str]]) -> None:
+    """Prompts that no real galaxy answers to are drawn as they come, and that must not tell the
+    labels apart.
+    """
+    new = [w for w in wanted if frozenset(tags_of(w.prompt)) not in known]
+    if new and (len(new) == len(wanted) or len({w.label for w in wanted}) > 1):
+        raise BadInput(
+            "critic_images leaves out what is unlike the real galaxies of a caption, and no "
+            f"training galaxy has the caption {new[0].prompt!r}. Its images would be drawn as they "
+            "come, and a detector told them by that from the others; set critic_images = 0."
+        )
+
+
+def _teach(folder, generator, sampling, lessons, beside: Path, device: str, real) -> Critic:
+    """A critic, from real galaxies and as many drawn under their captions, with other seeds than
+    what is wanted.
+    """
+    captions = list(lessons["caption"])
+    asked = sampling.model_copy(update={
+        "prompts": tuple(PromptCount(prompt=c, count=n) for c, n in Counter(captions).items()),
+        "set": None, "critic_images": 0, "seed": int(digest(["critic", sampling.seed])[:8], 16),
+    })  # fmt: skip
+    say(f"  a critic learns from {len(lessons):,} real galaxies and as many drawn")
+    drawn = CutoutStore(run(folder, asked, beside / "drawn", device, real))
+    told = drawn.table(["object_id", "prompt"])
+    tables = [
+        measure_all(load_pixels(store, list(ids), generator.config.size), *where)
+        for store, ids, where in (
+            (real, lessons["object_id"], (beside / "real", cores(), "structure, real")),
+            (drawn, told["object_id"], (beside / "measured", cores(), "structure, drawn")),
+        )
+    ]
+    return train_critic(*tables, (captions, list(told["prompt"])))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which of the drawn images are kept."""
+
+    critic: Critic
+    known: set[frozenset[str]]
+    measure: Callable[[np.ndarray], pd.DataFrame]
+
+    def kept(self, rows: Sequence["_Planned"], pixels: np.ndarray) -> np.ndarray:
+        """bool (N,); the chance is drawn from each image's own seed."""
+        kept = np.ones(len(rows), bool)
+        judged = [i for i, planned in enumerate(rows) if self.judges(planned)]
+        if judged:
+            captions = [rows[i].wanted.prompt for i in judged]
+            chances = self.critic.chance(self.measure(pixels[judged]), captions)
+            throws = [np.random.default_rng(rows[i].seed).random() for i in judged]
+            kept[judged] = np.array(throws) < chances
+        return kept
+
+    def judges(self, planned: "_Planned") -> bool:
+        return frozenset(tags_of(planned.wanted.prompt)) in self.known
+
+
 @dataclass(frozen=True)
 class _Planned:
-    """An image to be drawn."""
+    """An image to be drawn: the k-th of a prompt, at which attempt, and where it starts from."""
 
     wanted: PromptCount
     seed: int
     reference: str | None
+    place: int
+    attempt: int = 1
+
+    def again(self, seed: int) -> "_Planned":
+        """The same image, drawn anew."""
+        attempt = self.attempt + 1
+        seed = _image_seed(seed, self.wanted.prompt, self.place, attempt)
+        return replace(self, seed=seed, attempt=attempt)
 
 
 def _plan(sampling: SynthesisConfig, pool: Sequence[str] = ()) -> list[_Planned]:
     """Every image wanted, with its seed: that of the k-th of a prompt never changes."""
     seeds = [
-        (wanted, _image_seed(sampling.seed, wanted.prompt, k))
+        (wanted, _image_seed(sampling.seed, wanted.prompt, k), k)
         for wanted in sampling.wanted
         for k in range(wanted.count)
     ]
-    return [_Planned(wanted, s, pool[s % len(pool)] if pool else None) for wanted, s in seeds]
+    return [_Planned(wanted, s, pool[s % len(pool)] if pool else None, k) for wanted, s, k in seeds]
 
 
-def _image_seed(seed: int, prompt: str, k: int) -> int:
-    return int(digest([seed, prompt, k])[:15], 16)
+def _image_seed(seed: int, *what: str | int) -> int:
+    return int(digest([seed, *what])[:15], 16)
 
 
-def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> list[dict]:
+def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real, choice) -> list[dict]:
+    """The rows of a shard, each drawn again until it is kept."""
+    made: dict[int, dict] = {}
+    left = dict(enumerate(rows))
+    while left:
+        pixels = _draw_all(generator, sampling, list(left.values()), real)
+        kept = choice.kept(list(left.values()), pixels) if choice else np.ones(len(left), bool)
+        for (place, planned), image, keep in zip(list(left.items()), pixels, kept, strict=True):
+            if keep or planned.attempt == MOST_ATTEMPTS:
+                judged = choice is not None and choice.judges(planned)
+                made[place] = _row(generator, sampling, left.pop(place), image, judged)
+            else:
+                left[place] = planned.again(sampling.seed)
+    return [made[place] for place in range(len(rows))]
+
+
+def _draw_all(generator: Generator, sampling: SynthesisConfig, rows, real) -> np.ndarray:
     made = []
     for start in range(0, len(rows), sampling.batch):
         part = rows[start : start + sampling.batch]
@@ -136,14 +279,11 @@ def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real) -> l
             coherence=sampling.coherence,
             symmetry=sampling.symmetry,
         )
-        made += [
-            _row(generator, sampling, planned, image)
-            for planned, image in zip(part, pixels, strict=True)
-        ]
-    return made
+        made.append(pixels)
+    return np.concatenate(made)
 
 
-def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
+def _row(generator, sampling, planned: _Planned, pixels: np.ndarray, judged: bool) -> dict:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "PNG")
     object_id = f"synthetic-{planned.seed:018d}"
@@ -170,6 +310,8 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
         "sampler": sampler_of(generator, sampling.sampler),
         "coherence": sampling.coherence,
         "symmetry": sampling.symmetry,
+        "critic_images": sampling.critic_images if judged else 0,
+        "attempts": planned.attempt,
         "reference": planned.reference,
         "strength": sampling.strength if planned.reference else None,
     }

@@ -5,7 +5,9 @@ Measured on the grey image (mean of the three bands) in the levels of the delive
 size and stretch, and are no photometry. What cannot be measured is a row with its reason.
 """
 
+import contextlib
 import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -108,6 +110,14 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
         for _ in track(as_completed(futures), label, len(pixels), "images", each=IMAGES_PER_PART):
             pass
     return pd.concat([future.result() for future in futures], ignore_index=True)
+
+
+@contextlib.contextmanager
+def measuring(processes: int) -> Iterator[Callable[[np.ndarray], pd.DataFrame]]:
+    """Gives `measure` of many images in processes, which are started when it is first asked."""
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
+        yield lambda pixels: pd.DataFrame([*pool.map(measure, pixels, chunksize=8)])
 
 
 def _measure_part(pixels: np.ndarray, path: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from discovery.cutouts import CutoutStore, load_pixels
 from discovery.errors import BadInput
 from discovery.files import read_json
 from discovery.generator import synthesize
-from discovery.generator.base import Generator
+from discovery.generator.base import Generator, reads
 from discovery.generator.checkpoint import DESCRIPTION, folder_of, load_generator, trained_on
 from discovery.generator.config import SynthesisConfig
 from discovery.generator.judge.config import JudgeConfig
@@ -30,8 +30,10 @@ from discovery.generator.judge.real import (
 from discovery.generator.sample import require_effect
 from discovery.run import Run
 
+_NOT_SAMPLING = {"prompts", "set", "batch", "critic_images"}
+MATCHED = "matched"  # images that are held against real ones
 # Settings of sampling that [judge] may name itself.
-_NAMED = ("steps", "guidance", "sampler", "coherence", "symmetry", "seed")
+_NAMED = ("steps", "guidance", "sampler", "coherence", "symmetry", "critic_images", "seed")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Case:
     other_half: Images
     features: Features
     asking: Asking
+    critic_images: int
     shared: Path
     out: Path
 
@@ -103,8 +106,15 @@ class Case:
 
     @cached_property
     def synthetic(self) -> Images:
-        """As many as in `half`, drawn from its very captions."""
-        return self.asking.draw("matched", Counter(self.half.captions))
+        """As many as in `half`, drawn from its very captions; kept by a critic, if one is asked."""
+        asking = self.asking.sampled(critic_images=self.critic_images)
+        return asking.draw(MATCHED, Counter(self.half.captions))
+
+    @property
+    def attempts(self) -> int:
+        """Images that were drawn for `synthetic`, once it is there."""
+        drawn = CutoutStore(self.asking.images / MATCHED).table(["attempts"])
+        return int(drawn["attempts"].sum())
 
     def describe(self) -> dict:
         """Which generator was judged, with what, and how it was asked."""
@@ -115,10 +125,12 @@ class Case:
             "images_per_half": len(self.half),
             "galaxies_left_out_for_captions_the_generator_cannot_read": self.left_out,
             "size": self.asking.size,
-            "sampling": self.asking.settings.model_dump(exclude={"prompts", "set", "batch"}),
+            "sampling": self.asking.settings.model_dump(exclude=_NOT_SAMPLING),
             "lanes": self.asking_for_lanes.settings.model_dump(
                 include={"guidance", "outline_above"}
             ),
+            "critic_images": self.critic_images,
+            "attempts": self.attempts,
             "curve_images": min(self.config.curve_images, len(self.half)),
         }
 
@@ -144,6 +156,7 @@ def open_case(run: Run, generator: Path | None) -> Case:
     loaded = load_generator(folder, "cpu")  # says what is wrong with it
     described, asked = read_json(folder / DESCRIPTION), _sampling(run)
     require_effect(loaded, asked)
+    plain = asked.model_copy(update={"critic_images": 0})
     config, store = run.config.judge, run.store()
     size = config.size or described["image_size"]
     rows = rows_to_judge(store, config.split)
@@ -169,7 +182,8 @@ def open_case(run: Run, generator: Path | None) -> Case:
             *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
             run.device,
         ),
-        asking=Asking(folder, out / "images", size, asked, run.device, store),
+        asking=Asking(folder, out / "images", size, plain, run.device, store),
+        critic_images=asked.critic_images,
         shared=shared,
         out=out,
     )
@@ -179,15 +193,6 @@ def _of_the_start(described: dict, seen: pd.DataFrame | None) -> str:
     started = described.get("started_from") and seen is not None
     alone = started and len(seen) <= described["images"]
     return "; what taught the generator that it started from is not listed" if alone else ""
-
-
-def reads(generator: Generator, prompt: str) -> bool:
-    """Whether the generator understands a prompt: it may lack words, or know no weights."""
-    try:
-        generator.tokens(prompt)
-    except BadInput:
-        return False
-    return True
 
 
 def _refuse_strange(known: pd.DataFrame, rows: pd.DataFrame, described: dict) -> None:

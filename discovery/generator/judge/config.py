@@ -38,6 +38,12 @@ class JudgeConfig(BaseModel):
     symmetry: float | None = Field(
         None, ge=0, le=1, description="symmetry; left out, that of [synthesis]"
     )
+    critic_images: int | None = Field(
+        None,
+        ge=0,
+        description="critic_images; left out, that of [synthesis]. Of the images that are held "
+        "against real ones alone: curves, fronts and lanes are shown as they are drawn",
+    )
     seed: int = Field(0, ge=0, description="decides the halves, every image and every interval")
     network_steps: int = Field(
         600,

@@ -12,9 +12,10 @@ from discovery.errors import BadInput
 from discovery.evidence.tables import once, write_both
 from discovery.files import digest
 from discovery.generator import sample
+from discovery.generator.base import reads
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.judge import distances, measures
-from discovery.generator.judge.case import Case, reads
+from discovery.generator.judge.case import Case
 from discovery.generator.judge.intervals import columns, set_interval
 from discovery.generator.judge.real import LEAST, Images
 from discovery.morphology.prompts import plain_text

@@ -14,7 +14,8 @@ from discovery.cutouts import CutoutStore
 from discovery.evidence.metrics import wilson
 from discovery.evidence.tables import records, write_both
 from discovery.files import digest
-from discovery.generator.judge.case import Case, reads
+from discovery.generator.base import reads
+from discovery.generator.judge.case import Case
 from discovery.generator.judge.intervals import columns, ratio_interval
 from discovery.generator.judge.lane_check import judge_the_judge
 from discovery.generator.judge.lanes import (

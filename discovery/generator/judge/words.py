@@ -103,6 +103,17 @@ def _who(found: Found) -> str:
         f"{case['images_per_half']:,} cutouts from the captions of as many real ones. They are "
         f"held against {_real(found):,} real cutouts of the split {case['split']}, one of each "
         "galaxy; what one half of these reaches against the other stands beside it."
+        f"{_chosen(case)}"
+    )
+
+
+def _chosen(case: Found) -> str:
+    if not case.get("critic_images"):
+        return ""
+    return (
+        f" The synthetic ones were kept out of {case['attempts']:,} by a critic of structure, "
+        f"taught by {case['critic_images']:,} other real cutouts and as many drawn. Curves, fronts "
+        "and lanes are as they are drawn."
     )
 
 

@@ -1,0 +1,110 @@
+"""Which drawn galaxies to keep, so that their structure is that of real ones.
+
+A generator draws some shapes too often, lopsided discs for one, and others too seldom. A critic
+learns to tell its images from real training galaxies of the same captions by what is measured of
+them. With p(x) the chance that an image of structure x is real, where it saw as many of both,
+
+    r(x) = p(x) / (1 - p(x))
+
+is how much more often such structure is met in the sky than in drawings. What is drawn is kept with
+the chance min(1, r(x) / r₀) and else drawn again: discriminator rejection sampling (Azadi et al.
+2019, arXiv 1810.06758, eq. 2 and section 3), with structure in the place of a network's features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer
+
+from discovery.errors import BadInput
+from discovery.morphology.captions import count_tags, tags_of
+from discovery.morphology.structure import QUANTITIES
+
+LEAST = 50  # images of each kind, to learn from
+LEAST_OF_TAG = 20  # real images with a tag, to learn what is usual for it
+ALWAYS_KEPT = 95  # percentile of r over drawn images: r₀. The highest ratios are mostly noise
+REGULARISED = 0.1  # C of the regression, over some hundred products
+
+
+@dataclass(frozen=True)
+class Critic:
+    """What it learnt: `scale` makes each quantity normal over real galaxies, `regression` is on
+    those scores, whether a caption holds each of `tags`, and all products of two of these.
+
+    `measured` and `unmeasured` are r of images that could be measured at all, and of those that
+    could not; `always_kept` is r₀.
+    """
+
+    scale: QuantileTransformer
+    regression: Pipeline
+    tags: tuple[str, ...]
+    measured: float
+    unmeasured: float
+    always_kept: float
+
+    def chance(self, structure: pd.DataFrame, captions: Sequence[str]) -> np.ndarray:
+        """How probable each image is to be kept: float (N,), 0 to 1.
+
+        Args:
+            structure: the QUANTITIES of N images, NaN where they could not be measured.
+        """
+        known = _is_measured(structure)
+        ratio = np.full(len(structure), self.unmeasured)
+        if known.any():
+            x = _inputs(self.scale, self.tags, structure[known], np.array(captions)[known])
+            ratio[known] = self.measured * np.exp(self.regression.decision_function(x))
+        return np.minimum(1, ratio / self.always_kept)
+
+
+def train_critic(
+    real: pd.DataFrame, drawn: pd.DataFrame, captions: tuple[Sequence[str], Sequence[str]]
+) -> Critic:
+    """Learn from the QUANTITIES of real and of drawn images and the captions of both.
+
+    Raises:
+        BadInput: fewer than LEAST of either could be measured.
+    """
+    known = {"real": _is_measured(real), "drawn": _is_measured(drawn)}
+    _refuse_few(known)
+    shown = [table[k] for table, k in zip((real, drawn), known.values(), strict=True)]
+    told = [np.array(c)[k] for c, k in zip(captions, known.values(), strict=True)]
+    tags = [tag for tag, n in count_tags(told[0]).items() if LEAST_OF_TAG <= n < len(told[0])]
+    scale = QuantileTransformer(n_quantiles=min(100, len(shown[0])), output_distribution="normal")
+    scale.fit(shown[0][list(QUANTITIES)].to_numpy())
+    x = [_inputs(scale, tags, *both) for both in zip(shown, told, strict=True)]
+    regression = make_pipeline(
+        PolynomialFeatures(2, include_bias=False),
+        LogisticRegression(C=REGULARISED, max_iter=5000, class_weight="balanced"),
+    ).fit(np.concatenate(x), np.repeat([1, 0], [len(part) for part in x]))
+    # Half an image of each outcome more, or one that was never seen would be impossible.
+    lost = [(np.sum(~k) + 0.5) / (len(k) + 1) for k in known.values()]
+    measured, unmeasured = (1 - lost[0]) / (1 - lost[1]), lost[0] / lost[1]
+    ratios = measured * np.exp(regression.decision_function(x[1]))
+    always_kept = float(np.percentile(ratios, ALWAYS_KEPT))
+    return Critic(scale, regression, tuple(tags), measured, unmeasured, always_kept)
+
+
+def _is_measured(structure: pd.DataFrame) -> np.ndarray:
+    return structure[list(QUANTITIES)].notna().all(axis=1).to_numpy()
+
+
+def _refuse_few(known: dict[str, np.ndarray]) -> None:
+    for name, measured in known.items():
+        if measured.sum() < LEAST:
+            raise BadInput(
+                f"critic_images: of {len(measured)} {name} galaxies the structure of "
+                f"{measured.sum()} could be measured, and a critic learns from {LEAST} or more; "
+                "set it higher, or to 0 for no critic."
+            )
+
+
+def _inputs(scale, tags: Sequence[str], structure: pd.DataFrame, captions) -> np.ndarray:
+    """What the regression is on: float (N, quantities and tags)."""
+    held = [tags_of(caption) for caption in captions]
+    named = np.array([[tag in have for tag in tags] for have in held], float)
+    scores = scale.transform(structure[list(QUANTITIES)].to_numpy(float))
+    return np.c_[scores, named.reshape(len(held), len(tags))]

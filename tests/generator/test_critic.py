@@ -1,0 +1,69 @@
+"""The critic on structure whose true ratio of densities is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from discovery.errors import BadInput
+from discovery.generator.critic import LEAST, train_critic
+from discovery.morphology.structure import QUANTITIES
+
+ROUND, DISC = "mock, smooth", "mock, disk galaxy"
+
+
+def measured(seed, captions, **shifts):
+    """Independent normal quantities; those named are shifted by so many σ, per caption."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(len(captions), len(QUANTITIES))), columns=QUANTITIES)
+    for name, shift in shifts.items():
+        table[name] += [shift[caption] for caption in captions]
+    return table
+
+
+def kept_of(critic, table, captions, seed=9):
+    kept = np.random.default_rng(seed).random(len(table)) < critic.chance(table, captions)
+    return table[kept], np.array(captions)[kept]
+
+
+CAPTIONS = [ROUND, DISC] * 700
+SHIFT = {"asymmetry": {ROUND: 0.0, DISC: 0.9}, "gini": {ROUND: -0.5, DISC: 0.0}}
+
+
+@pytest.fixture(scope="module")
+def critic():
+    real, drawn = measured(1, CAPTIONS), measured(2, CAPTIONS, **SHIFT)
+    return train_critic(real, drawn, (CAPTIONS, CAPTIONS))
+
+
+def test_what_is_kept_has_the_structure_of_real_ones_caption_by_caption(critic):
+    table = measured(3, CAPTIONS * 3, **SHIFT)
+    kept, captions = kept_of(critic, table, CAPTIONS * 3)
+    assert 0.35 < len(kept) / len(table) < 0.8
+    for caption in (ROUND, DISC):
+        means = kept[captions == caption][list(QUANTITIES)].mean()
+        assert means.abs().max() < 0.3, (caption, means)  # 0.9 and 0.5 before
+        assert 0.8 < kept[captions == caption]["asymmetry"].std() < 1.15
+
+
+def test_where_nothing_is_wrong_nearly_all_is_kept_alike():
+    real, drawn = measured(4, CAPTIONS), measured(5, CAPTIONS)
+    chance = train_critic(real, drawn, (CAPTIONS, CAPTIONS)).chance(drawn, CAPTIONS)
+    assert chance.mean() > 0.6
+    assert chance.std() < 0.25
+
+
+def test_what_is_drawn_too_often_without_being_measurable_is_left_out():
+    real, drawn = measured(6, CAPTIONS), measured(7, CAPTIONS)
+    real.loc[:13, "gini"] = np.nan
+    drawn.loc[:139, "gini"] = np.nan  # ten times as many
+    chance = train_critic(real, drawn, (CAPTIONS, CAPTIONS)).chance(drawn, CAPTIONS)
+    assert chance[:140].mean() < 0.2 < 0.6 < chance[140:].mean()
+
+
+def test_too_few_to_learn_from_are_refused():
+    captions = [ROUND] * (LEAST - 1)
+    few, enough = measured(1, captions), measured(2, CAPTIONS)
+    with pytest.raises(BadInput, match=r"49 real galaxies the structure of 49 could .* 50 or"):
+        train_critic(few, enough, (captions, CAPTIONS))
+    with pytest.raises(BadInput, match="of 49 drawn galaxies"):
+        train_critic(enough, few, (CAPTIONS, captions))
