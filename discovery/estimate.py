@@ -15,6 +15,8 @@ LANES_PAINTED = 9.0
 ARTEFACTS_PAINTED = 250.0
 DETECTOR_TRAINED = 550.0
 SCORING_PASSES = 1600.0
+STRUCTURE_MEASURED = 6.5
+ATTEMPTS = 2.4  # at an image, where a critic keeps it
 
 
 def expected_seconds(run: Run) -> dict[str, float]:
@@ -31,12 +33,17 @@ def expected_seconds(run: Run) -> dict[str, float]:
     }
     if config.synthesis is None:
         return seconds
-    images = sum(prompt.count for prompt in config.synthesis.wanted)
-    passes = images * config.synthesis.steps * (1 if config.synthesis.guidance == 1 else 2)
+    asked = config.synthesis
+    images = sum(prompt.count for prompt in asked.wanted)
+    measured = 0.0
+    if asked.critic_images:
+        images = ATTEMPTS * images + asked.critic_images
+        measured = (images + asked.critic_images) / STRUCTURE_MEASURED
+    passes = images * asked.steps * (1 if asked.guidance == 1 else 2)
     shown = detector.steps * detector.batch * detector.ensemble
     train = detector.folds * shown / DETECTOR_TRAINED
     return seconds | {
-        "synthesize": passes * work_px / GENERATOR_PASSES_PX,
+        "synthesize": passes * work_px / GENERATOR_PASSES_PX + measured,
         f"train {MIXED}": train + _painting(detector),
         "train": train,  # what was painted for the first is kept
         "score": total * detector.ensemble * detector.views / SCORING_PASSES,

@@ -6,7 +6,14 @@ import pytest
 
 from discovery.config import load_config
 from discovery.detector.config import ArtefactConfig, PaintedConfig
-from discovery.estimate import ARTEFACTS_PAINTED, DETECTOR_TRAINED, LANES_PAINTED, expected_seconds
+from discovery.estimate import (
+    ARTEFACTS_PAINTED,
+    ATTEMPTS,
+    DETECTOR_TRAINED,
+    LANES_PAINTED,
+    STRUCTURE_MEASURED,
+    expected_seconds,
+)
 from discovery.run import Run
 
 TINY = Path(__file__).parent / "walk/tiny.toml"
@@ -30,3 +37,16 @@ def test_painting_is_part_of_the_first_training_and_folds_multiply_it(tmp_path):
     folds = seconds(tmp_path, folds=4, **made)
     assert folds["train mixed"] == pytest.approx(4 * painted["train mixed"])
     assert folds["score"] == plain["score"]
+
+
+def test_a_critic_costs_its_lessons_and_the_images_that_it_leaves_out():
+    config = load_config(TINY)
+    asked = config.synthesis.model_copy(update={"critic_images": 500})
+    plain, chosen = (
+        expected_seconds(Run(config.model_copy(update={"synthesis": s}), TINY.parent, TINY))
+        for s in (config.synthesis, asked)
+    )
+    images = sum(prompt.count for prompt in asked.wanted)
+    drawn = ATTEMPTS * images + 500
+    each = plain["synthesize"] / images
+    assert chosen["synthesize"] == pytest.approx(each * drawn + (drawn + 500) / STRUCTURE_MEASURED)

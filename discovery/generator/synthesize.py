@@ -157,13 +157,15 @@ def _refuse_half_a_choice(wanted: Sequence[PromptCount], known: set[frozenset[st
     """Prompts that no real galaxy answers to are drawn as they come, and that must not tell the
     labels apart.
     """
-    new = [w for w in wanted if frozenset(tags_of(w.prompt)) not in known]
+    new = [w.prompt for w in wanted if frozenset(tags_of(w.prompt)) not in known]
     if new and (len(new) == len(wanted) or len({w.label for w in wanted}) > 1):
         raise BadInput(
-            "critic_images leaves out what is unlike the real galaxies of a caption, and no "
-            f"training galaxy has the caption {new[0].prompt!r}. Its images would be drawn as they "
-            "come, and a detector told them by that from the others; set critic_images = 0."
+            "critic_images keeps what is like the real galaxies of a caption, and no training "
+            f"galaxy has the caption {new[0]!r}: its images would be drawn as they come, and a "
+            "detector could tell the labels by what was chosen. Set critic_images = 0."
         )
+    if new:
+        say(f"  {len(new)} of {len(wanted)} prompts are no training caption: drawn as they come")
 
 
 def _teach(folder, generator, sampling, lessons, beside: Path, device: str, real) -> Critic:
