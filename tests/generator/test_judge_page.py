@@ -188,6 +188,14 @@ def test_the_verdict_is_said_in_plain_sentences():
     assert "99 % or more (253 of 256 at the weight 1.6)" in lanes
 
 
+def test_a_choice_by_a_critic_is_told_with_what_it_chose_by():
+    found = copy.deepcopy(FOUND)
+    assert "critic" not in said(found)[1]
+    found["case"] |= {"critic_images": 1600, "attempts": 1234}
+    assert "kept out of 1,234 by a critic taught by 1,600 other real cutouts" in said(found)[1]
+    assert "the very quantities of structure" in said(found)[1]
+
+
 def test_shares_of_all_captions_together_have_wilsons_interval():
     lane = words.doses(FOUND["extrapolation"]["doses"])[1.6]["lane"]
     expected = binomtest(87 + 74, 256).proportion_ci(method="wilson")

@@ -111,9 +111,10 @@ def _chosen(case: Found) -> str:
     if not case.get("critic_images"):
         return ""
     return (
-        f" The synthetic ones were kept out of {case['attempts']:,} by a critic of structure, "
-        f"taught by {case['critic_images']:,} other real cutouts and as many drawn. Curves, fronts "
-        "and lanes are as they are drawn."
+        f" The synthetic ones were kept out of {case['attempts']:,} by a critic taught by "
+        f"{case['critic_images']:,} other real cutouts and as many drawn; it chooses by the very "
+        "quantities of structure that are compared below. Curves, fronts and lanes are as they are "
+        "drawn."
     )
 
 
