@@ -15,7 +15,6 @@ from discovery.errors import BadInput
 from discovery.estimate import expected_seconds
 from discovery.files import digest, remove_leftovers, writing
 from discovery.generator.checkpoint import require_start, start_digest
-from discovery.generator.synthesize import critic_folder
 from discovery.progress import say
 from discovery.run import MIXED, Manifest, Run, alone, remove
 from discovery.steps import (
@@ -85,7 +84,7 @@ def steps(run: Run) -> list[Step]:
         synthesize_step,
         lambda run: _settings(run, "synthesis"),
         ("train-generator",),
-        lambda run: [run.synthetic, critic_folder(run.synthetic)],
+        lambda run: [run.synthetic],
     )
     rest = _search_and_release(run) if run.config.searches else []
     return [*beginning, dreams, *rest]

@@ -62,7 +62,8 @@ def refuse_unknown_words(run: Run) -> None:
     """Before hours of training: what it cannot teach the generator, no prompt may ask for.
 
     Raises:
-        BadInput: emphasis, not_negative or a prompt names what no caption says.
+        BadInput: emphasis, not_negative or a prompt names what no caption says, or there is not
+            enough to teach the critic that is asked for.
     """
     config = run.config.generator
     captions = run.store().table(["caption"], split="train")["caption"].dropna()
@@ -71,6 +72,7 @@ def refuse_unknown_words(run: Run) -> None:
         require_tags(tags_of(text), voted, "emphasis")
     if run.config.synthesis is None:
         return
+    synthesize.lessons_for(run.config.synthesis, run.store())
     require_tags(tags_of(run.config.detector.not_negative), voted, "not_negative")
     asked = [
         text for w in run.config.synthesis.wanted for text in (w.prompt, w.negative, w.outline)

@@ -24,7 +24,8 @@ and the votes, labels and measurements under the survey's own names. What was ma
     file_sha256     string   of the files, one a file
 
 Synthetic rows also carry
-`prompt`, `seed`, `generator` (digest) and `label`.
+`prompt`, `seed`, `generator` (digest), `label`, the settings of sampling, how many `attempts` were
+made, and whether a critic `kept` the last of them, null where none was asked.
 """
 
 import os

@@ -394,8 +394,8 @@ class SynthesisConfig(_Settings):
         ge=0,
         description="real training galaxies, and as many drawn, from which a critic learns which "
         "structure is drawn too often, to keep what is drawn with a chance that makes up for it; "
-        "twice the time or more. Prompts that are no training caption are drawn as they come; 0: "
-        "all is kept",
+        "several times the work. Captions that few of these galaxies have are drawn as they come; "
+        "0: all is kept",
     )
     outline_above: float = Field(
         1.0,
@@ -437,6 +437,15 @@ class SynthesisConfig(_Settings):
         if self.outline_above == 1 and any(wanted.outline for wanted in self.prompts):
             raise ValueError(
                 "an outline is drawn above outline_above, and that is 1: never; set it, to 0.98 say"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_critic_is_taught_by_captions_alone(self):
+        if self.critic_images and any(w.negative or w.outline for w in self.wanted):
+            raise ValueError(
+                "a critic learns from what is drawn under captions alone, without a negative or "
+                "an outline; leave those out of the prompts, or set critic_images = 0"
             )
         return self
 

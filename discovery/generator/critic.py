@@ -73,7 +73,9 @@ def train_critic(
     shown = [table[k] for table, k in zip((real, drawn), known.values(), strict=True)]
     told = [np.array(c)[k] for c, k in zip(captions, known.values(), strict=True)]
     tags = [tag for tag, n in count_tags(told[0]).items() if LEAST_OF_TAG <= n < len(told[0])]
-    scale = QuantileTransformer(n_quantiles=min(100, len(shown[0])), output_distribution="normal")
+    scale = QuantileTransformer(
+        n_quantiles=min(100, len(shown[0])), output_distribution="normal", subsample=None
+    )
     scale.fit(shown[0][list(QUANTITIES)].to_numpy())
     x = [_inputs(scale, tags, *both) for both in zip(shown, told, strict=True)]
     regression = make_pipeline(

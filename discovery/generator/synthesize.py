@@ -26,6 +26,7 @@ from discovery.progress import say, track
 
 ROWS_PER_SHARD = 128
 MOST_ATTEMPTS = 20  # at one image; the last is taken as it is
+LEAST_OF_CAPTION = 5  # real galaxies that teach a critic, for it to judge the caption
 PLAN = "_sampling.json"  # with an underscore, or readers of the folder take it for Parquet
 
 
@@ -52,11 +53,14 @@ def run(
             galaxies for a critic, or `sampling` asks for what this generator cannot do; before
             anything is drawn.
     """
-    generator = load_generator(folder, device)
+    return _fill(load_generator(folder, device), sampling, out_store, real, any_real)
+
+
+def _fill(generator: Generator, sampling: SynthesisConfig, out_store: Path, real, any_real) -> Path:
     _refuse_unknown_words(generator, sampling)
     require_effect(generator, sampling)
     pool = _references(sampling, real, any_real)
-    lessons = _lessons(generator, sampling, real)
+    lessons = lessons_for(sampling, real, lambda caption: reads(generator, caption))
     told = [table.astype(str).to_numpy().tolist() for table in (pool, lessons)]
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
     rows = _plan(sampling, list(pool["object_id"]))
@@ -68,9 +72,8 @@ def run(
     with measuring(cores()) as measure:
         choice = None
         if sampling.critic_images:
-            beside = critic_folder(out_store)
-            critic = _teach(folder, generator, sampling, lessons, beside, device, real)
-            choice = _Choice(critic, _captions(real), measure)
+            critic = _teach(generator, sampling, lessons, critic_folder(out_store), real)
+            choice = _Choice(critic, _known(lessons), measure)
         for start, path in track(missing, "synthesize", unit="cutouts", each=ROWS_PER_SHARD):
             part = rows[start : start + ROWS_PER_SHARD]
             write_shard(_draw_rows(generator, sampling, part, real, choice), path)
@@ -118,57 +121,74 @@ def _references(
     return rows.dropna(subset=["caption"])[columns].sort_values("object_id")
 
 
-def _lessons(
-    generator: Generator, sampling: SynthesisConfig, real: CutoutStore | None
+def lessons_for(
+    sampling: SynthesisConfig,
+    real: CutoutStore | None,
+    is_read: Callable[[str], bool] = lambda caption: True,
 ) -> pd.DataFrame:
-    """The real galaxies that a critic learns from: object_id, caption, sha256."""
-    columns = ["object_id", "caption", "sha256"]
+    """The real galaxies that a critic learns from: object_id, caption, crop, sha256.
+
+    Args:
+        is_read: whether the generator understands a caption.
+
+    Raises:
+        BadInput: there are fewer than `sampling` asks for, or it asks for nothing that they teach.
+    """
+    columns = ["object_id", "caption", "crop", "sha256"]
     if not sampling.critic_images:
         return pd.DataFrame(columns=columns)
-    rows = _captioned(real, [*columns, "galaxy", "sampled"])
-    known = _captions(real)
-    _refuse_half_a_choice(sampling.wanted, known)
-    rows = rows[rows["sampled"].ne(False)].drop_duplicates("galaxy").sort_values("object_id")
-    read = {caption: reads(generator, caption) for caption in rows["caption"].unique()}
-    rows = rows[rows["caption"].map(read)]
-    if (found := min(sampling.critic_images, len(rows))) < LEAST:
-        raise BadInput(
-            f"a critic learns from {LEAST} or more real galaxies whose captions the generator can "
-            f"read, and here are {found}; set critic_images higher, train on more, or set it to 0."
-        )
-    return rows[columns].sample(found, random_state=sampling.seed)
-
-
-def _captioned(real: CutoutStore | None, columns: Sequence[str]) -> pd.DataFrame:
-    rows = real.table(columns, split="train").dropna(subset=["caption"]) if real else None
-    if rows is None or rows.empty:
+    rows = real.table([*columns, "galaxy", "sampled"], split="train") if real else None
+    if rows is None or rows["caption"].isna().all():
         raise BadInput(
             "critic_images holds what is drawn against captioned training cutouts, and there are "
             "none; take this step in a run whose survey has some, or set critic_images = 0."
         )
-    return rows
+    rows = rows[rows["sampled"].ne(False)].dropna(subset=["caption"]).drop_duplicates("galaxy")
+    read = {caption: is_read(caption) for caption in rows["caption"].unique()}
+    rows = rows[rows["caption"].map(read)].sort_values("object_id")
+    if not LEAST <= sampling.critic_images <= len(rows):
+        raise BadInput(
+            f"critic_images = {sampling.critic_images}: a critic learns from {LEAST} real galaxies "
+            f"or more, and of the training split {len(rows):,} have a caption that the generator "
+            "can read. Set it in between, or to 0."
+        )
+    chosen = rows[columns].sample(sampling.critic_images, random_state=sampling.seed % 2**32)
+    _refuse_half_a_choice(sampling.wanted, _known(chosen))
+    return chosen
 
 
-def _captions(real: CutoutStore) -> set[frozenset[str]]:
-    return {frozenset(tags_of(caption)) for caption in _captioned(real, ["caption"])["caption"]}
+def _known(lessons: pd.DataFrame) -> set[frozenset[str]]:
+    """The captions that a critic has seen enough real galaxies of."""
+    counts = Counter(frozenset(tags_of(caption)) for caption in lessons["caption"])
+    return {tags for tags, count in counts.items() if count >= LEAST_OF_CAPTION}
 
 
 def _refuse_half_a_choice(wanted: Sequence[PromptCount], known: set[frozenset[str]]) -> None:
-    """Prompts that no real galaxy answers to are drawn as they come, and that must not tell the
-    labels apart.
-    """
-    new = [w.prompt for w in wanted if frozenset(tags_of(w.prompt)) not in known]
-    if new and (len(new) == len(wanted) or len({w.label for w in wanted}) > 1):
+    """Other prompts are drawn as they come, and that must not tell the labels apart."""
+    new = [w for w in wanted if frozenset(tags_of(w.prompt)) not in known]
+    if not new:
+        return
+    few = (
+        f"of the real galaxies that teach the critic fewer than {LEAST_OF_CAPTION} have the "
+        f"caption {new[0].prompt!r}"
+    )
+    if len(new) == len(wanted):
+        raise BadInput(f"critic_images would change nothing: {few}. Set critic_images = 0.")
+    if len({w.label for w in wanted}) > 1:
         raise BadInput(
-            "critic_images keeps what is like the real galaxies of a caption, and no training "
-            f"galaxy has the caption {new[0]!r}: its images would be drawn as they come, and a "
-            "detector could tell the labels by what was chosen. Set critic_images = 0."
+            f"{few}, so its images would be drawn as they come and others chosen, and a detector "
+            "could tell the labels by that. Set critic_images = 0."
         )
-    if new:
-        say(f"  {len(new)} of {len(wanted)} prompts are no training caption: drawn as they come")
+    say(f"  {few}: drawn as it comes, as are {len(new) - 1} others of {len(wanted)} prompts")
 
 
-def _teach(folder, generator, sampling, lessons, beside: Path, device: str, real) -> Critic:
+def _teach(
+    generator: Generator,
+    sampling: SynthesisConfig,
+    lessons: pd.DataFrame,
+    beside: Path,
+    real: CutoutStore,
+) -> Critic:
     """A critic, from real galaxies and as many drawn under their captions, with other seeds than
     what is wanted.
     """
@@ -178,7 +198,7 @@ def _teach(folder, generator, sampling, lessons, beside: Path, device: str, real
         "set": None, "critic_images": 0, "seed": int(digest(["critic", sampling.seed])[:8], 16),
     })  # fmt: skip
     say(f"  a critic learns from {len(lessons):,} real galaxies and as many drawn")
-    drawn = CutoutStore(run(folder, asked, beside / "drawn", device, real))
+    drawn = CutoutStore(_fill(generator, asked, beside / "drawn", real, any_real=False))
     told = drawn.table(["object_id", "prompt"])
     tables = [
         measure_all(load_pixels(store, list(ids), generator.config.size), *where)
@@ -254,7 +274,8 @@ def _draw_rows(generator: Generator, sampling: SynthesisConfig, rows, real, choi
         for (place, planned), image, keep in zip(list(left.items()), pixels, kept, strict=True):
             if keep or planned.attempt == MOST_ATTEMPTS:
                 judged = choice is not None and choice.judges(planned)
-                made[place] = _row(generator, sampling, left.pop(place), image, judged)
+                made[place] = _row(generator, sampling, left.pop(place), image)
+                made[place]["kept"] = bool(keep) if judged else None
             else:
                 left[place] = planned.again(sampling.seed)
     return [made[place] for place in range(len(rows))]
@@ -285,7 +306,7 @@ def _draw_all(generator: Generator, sampling: SynthesisConfig, rows, real) -> np
     return np.concatenate(made)
 
 
-def _row(generator, sampling, planned: _Planned, pixels: np.ndarray, judged: bool) -> dict:
+def _row(generator, sampling, planned: _Planned, pixels: np.ndarray) -> dict:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "PNG")
     object_id = f"synthetic-{planned.seed:018d}"
@@ -312,7 +333,7 @@ def _row(generator, sampling, planned: _Planned, pixels: np.ndarray, judged: boo
         "sampler": sampler_of(generator, sampling.sampler),
         "coherence": sampling.coherence,
         "symmetry": sampling.symmetry,
-        "critic_images": sampling.critic_images if judged else 0,
+        "critic_images": sampling.critic_images,
         "attempts": planned.attempt,
         "reference": planned.reference,
         "strength": sampling.strength if planned.reference else None,

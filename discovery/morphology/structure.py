@@ -100,7 +100,8 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
     """`measure` of every image, in order; parts that are in `folder` are not measured again."""
     starts = range(0, len(pixels), IMAGES_PER_PART)
     parts = [
-        (pixels[s : s + IMAGES_PER_PART], folder / f"{i:05d}.parquet") for i, s in enumerate(starts)
+        (pixels[s : s + IMAGES_PER_PART], folder / f"structure-{i:05d}.parquet")
+        for i, s in enumerate(starts)
     ]
     if len(parts) == 1:  # starting processes would take longer
         return _measure_part(*parts[0])

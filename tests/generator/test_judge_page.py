@@ -191,8 +191,9 @@ def test_the_verdict_is_said_in_plain_sentences():
 def test_a_choice_by_a_critic_is_told_with_what_it_chose_by():
     found = copy.deepcopy(FOUND)
     assert "critic" not in said(found)[1]
-    found["case"] |= {"critic_images": 1600, "attempts": 1234}
-    assert "kept out of 1,234 by a critic taught by 1,600 other real cutouts" in said(found)[1]
+    found["case"] |= {"critic_images": 1600, "attempts": 1234, "not_chosen": 56}
+    assert "chosen from 1,234 by a critic taught by 1,600 other real cutouts" in said(found)[1]
+    assert "but for 56, of captions" in said(found)[1]
     assert "the very quantities of structure" in said(found)[1]
 
 

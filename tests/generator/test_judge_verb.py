@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,29 @@ def test_a_generator_without_its_list_cannot_be_checked(judged):
     assert judge_memory(case)[0] == {
         "checked": "cannot be checked: the run's training cutouts did not teach this generator"
     }
+
+
+class Halves:
+    """Stands where a critic was taught: one that keeps every second image."""
+
+    def chance(self, structure, captions):
+        return np.full(len(captions), 0.5)
+
+
+def test_a_critic_chooses_what_is_held_against_real_ones_and_nothing_else(judged, monkeypatch):
+    run, _ = judged
+    monkeypatch.setattr(synthesize, "_teach", lambda *_: Halves())
+    monkeypatch.setattr(synthesize, "measuring", lambda _: nullcontext(len))
+    asked = run.config.judge.model_copy(update={"critic_images": 120})
+    config = run.config.model_copy(update={"judge": asked})
+    case = open_case(Run(config, run.folder, run.source, "cpu"), run.generator)
+    assert len(case.synthetic) == 20
+    rows = CutoutStore(case.out / "images/matched").table()
+    told = case.describe()
+    assert told["attempts"] == rows["attempts"].sum() > 20
+    assert told["not_chosen"] == 20 - rows["kept"].eq(True).sum() < 20
+    assert told["critic_images"] == 120
+    assert case.asking.settings.critic_images == 0
 
 
 def test_a_generator_that_saw_the_judges_galaxies_is_refused(judged):

@@ -39,7 +39,8 @@ _NAMED = ("steps", "guidance", "sampler", "coherence", "symmetry", "critic_image
 @dataclass(frozen=True)
 class Asking:
     """How a generator is asked: `settings` of a SynthesisConfig but for the prompts, `size` in px
-    of the answer, the folder in which `images` are kept, and `real` cutouts to start from.
+    of the answer, the folder in which `images` are kept, and `real` cutouts to start from or to
+    teach a critic.
     """
 
     generator: Path
@@ -113,8 +114,16 @@ class Case:
     @property
     def attempts(self) -> int:
         """Images that were drawn for `synthetic`, once it is there."""
-        drawn = CutoutStore(self.asking.images / MATCHED).table(["attempts"])
-        return int(drawn["attempts"].sum())
+        return int(self._matched["attempts"].sum())
+
+    @property
+    def not_chosen(self) -> int:
+        """Images of `synthetic` that no critic kept: it may not know their caption, or gave up."""
+        return int(self._matched["kept"].ne(True).sum())
+
+    @property
+    def _matched(self) -> pd.DataFrame:
+        return CutoutStore(self.asking.images / MATCHED).table(["attempts", "kept"])
 
     def describe(self) -> dict:
         """Which generator was judged, with what, and how it was asked."""
@@ -131,6 +140,7 @@ class Case:
             ),
             "critic_images": self.critic_images,
             "attempts": self.attempts,
+            "not_chosen": self.not_chosen,
             "curve_images": min(self.config.curve_images, len(self.half)),
         }
 

@@ -111,10 +111,11 @@ def _chosen(case: Found) -> str:
     if not case.get("critic_images"):
         return ""
     return (
-        f" The synthetic ones were kept out of {case['attempts']:,} by a critic taught by "
-        f"{case['critic_images']:,} other real cutouts and as many drawn; it chooses by the very "
-        "quantities of structure that are compared below. Curves, fronts and lanes are as they are "
-        "drawn."
+        f" The synthetic ones were chosen from {case['attempts']:,} by a critic taught by "
+        f"{case['critic_images']:,} other real cutouts and as many drawn; but for "
+        f"{case['not_chosen']:,}, of captions that it knows too little of or that it kept nothing "
+        "of. It chooses by the very quantities of structure that are compared below. Curves, fronts "
+        "and lanes are as they are drawn."
     )
 
 
