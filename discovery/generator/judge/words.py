@@ -114,8 +114,8 @@ def _chosen(case: Found) -> str:
         f" The synthetic ones were chosen from {case['attempts']:,} by a critic taught by "
         f"{case['critic_images']:,} other real cutouts and as many drawn; but for "
         f"{case['not_chosen']:,}, of captions that it knows too little of or that it kept nothing "
-        "of. It chooses by the very quantities of structure that are compared below. Curves, fronts "
-        "and lanes are as they are drawn."
+        "of. It chooses by the very quantities of structure that are compared below. Curves, "
+        "fronts and lanes are as they are drawn."
     )
 
 
