@@ -18,6 +18,7 @@ from discovery.generator.judge.intervals import (
     recentred_interval,
     set_interval,
 )
+from discovery.generator.judge.sections import share_as
 
 
 def cloud(count, seed, shift=0.0, width=6):
@@ -118,6 +119,18 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_law():
 def test_the_interval_of_a_ratio_holds_it():
     found = ratio_interval(np.full(50, 3.0), np.full(40, 2.0), rng())
     assert (found.value, found.low, found.high) == (1.5, 1.5, 1.5)
+
+
+def test_a_ratio_of_means_under_the_same_captions():
+    captions, wanted = ["a"] * 60 + ["b"] * 20, ["a"] * 10 + ["b"] * 30
+    weights = share_as(captions, wanted)
+    assert weights.sum() == pytest.approx(len(wanted))
+    levels = np.array([{"a": 1.0, "b": 5.0}[c] for c in captions])
+    asked = np.array([{"a": 1.1, "b": 5.5}[c] for c in wanted])  # a tenth brighter, all of them
+    found = ratio_interval(asked, levels, rng(), weights)
+    assert found.value == pytest.approx(1.1)
+    assert found.low < 1.1 < found.high
+    assert ratio_interval(asked, levels, rng()).value > 2  # where captions differ without weights
 
 
 def test_a_distance_between_sets_is_not_pushed_up_by_resampling():

@@ -57,11 +57,25 @@ def set_interval(
     return recentred_interval(statistic(*sets), np.array(made))
 
 
-def ratio_interval(over: np.ndarray, under: np.ndarray, rng: np.random.Generator) -> Measured:
-    """mean(over) / mean(under), the two resampled on their own."""
+def ratio_interval(
+    over: np.ndarray,
+    under: np.ndarray,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> Measured:
+    """mean(over) / mean(under), the latter weighted if told so; the two resampled on their own."""
     over, under = np.asarray(over, float), np.asarray(under, float)
-    made = [_resample(over, rng).mean() / _resample(under, rng).mean() for _ in range(REPLICATES)]
-    return percentile_interval(over.mean() / under.mean(), np.array(made))
+    weighed = np.c_[under, np.ones(len(under)) if weights is None else weights]
+    made = [
+        _resample(over, rng).mean() / _weighted_mean(_resample(weighed, rng))
+        for _ in range(REPLICATES)
+    ]
+    return percentile_interval(over.mean() / _weighted_mean(weighed), np.array(made))
+
+
+def _weighted_mean(rows: np.ndarray) -> float:
+    values, weights = rows.T
+    return (values * weights).sum() / weights.sum()
 
 
 def _resample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The parts of a judgement: each takes the case and returns what judge.json says of it."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -176,19 +177,33 @@ def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
 
 
 def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict[str, Measured | None]:
-    """Mean over mean - 1, of synthetic ones and of the half whose captions they were drawn from."""
-    pairs = {
-        "flux": (good["synthetic"]["flux"], good["half"]["flux"]),
-        "mean_level": (_levels(case.synthetic), _levels(case.half)),
+    """Mean over mean - 1, of synthetic ones and of all real ones, these weighted so that they have
+    the captions of the synthetic ones: one half alone is brighter or fainter by chance.
+    """
+    sets = _sets(case)
+    flux = {
+        name: pd.Series(good[name]["flux"].to_numpy(), np.array(images.captions)[good[name].index])
+        for name, images in sets.items()
     }
-    return {name: _bias(*pair, rng) for name, pair in pairs.items()}
+    level = {name: pd.Series(_levels(i), i.captions) for name, i in sets.items()}
+    return {name: _bias(by, rng) for name, by in (("flux", flux), ("mean_level", level))}
 
 
-def _bias(synthetic, real, rng) -> Measured | None:
+def _bias(by_caption: dict[str, pd.Series], rng) -> Measured | None:
+    """Of a brightness of each image of the three sets, with its caption as index."""
+    synthetic = by_caption["synthetic"]
+    real = pd.concat((by_caption["half"], by_caption["other half"]))
     if min(len(synthetic), len(real)) < LEAST_MEASURED:
         return None
-    ratio = ratio_interval(synthetic, real, rng)
+    weights = share_as(list(real.index), list(synthetic.index))
+    ratio = ratio_interval(synthetic.to_numpy(), real.to_numpy(), rng, weights)
     return Measured(ratio.value - 1, ratio.low - 1, ratio.high - 1)
+
+
+def share_as(captions: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Weights float (N,) under which `captions` are as frequent as among those wanted."""
+    have, want = Counter(captions), Counter(wanted)
+    return np.array([want[c] / have[c] for c in captions])
 
 
 def _levels(images: Images) -> np.ndarray:
