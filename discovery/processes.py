@@ -1,5 +1,6 @@
 """How many worker processes there may be; and none outlives the command that started it."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -29,13 +30,20 @@ def each_done(
     Raises:
         BadInput: a process was ended from outside.
     """
+    # One that is started has to load everything first.
+    with workers_that(does, min(workers, len(tasks))) as pool:
+        for future in as_completed([pool.submit(act, task) for task in tasks]):
+            yield future.result()
+
+
+@contextlib.contextmanager
+def workers_that(does: str, count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of so many processes, which start when there is work; see `each_done`."""
     # Started clean: threads of a parent do not survive a fork.
     spawn = get_context("spawn")
-    workers = min(workers, len(tasks))  # one that is started has to load everything first
-    with ProcessPoolExecutor(workers, spawn, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(count, spawn, initializer=end_with_parent) as pool:
         try:
-            for future in as_completed([pool.submit(act, task) for task in tasks]):
-                yield future.result()
+            yield pool
         except BrokenProcessPool:
             raise BadInput(
                 f"a process that {does} was ended from outside, most often because memory ran "

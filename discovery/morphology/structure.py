@@ -8,8 +8,7 @@ size and stretch, and are no photometry. What cannot be measured is a row with i
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from photutils.segmentation import detect_sources
 from scipy.ndimage import gaussian_filter
 
 from discovery.evidence.tables import digest_of, once
-from discovery.processes import end_with_parent
+from discovery.processes import workers_that
 from discovery.progress import track
 
 QUANTITIES = (
@@ -30,6 +29,7 @@ DETECTED = 1.5  # sky σ above the sky, in the smoothed image
 SMOOTHED_PX = 1.0
 LEAST_PX = 5  # connected
 IMAGES_PER_PART = 64
+_DOES = "measured structure"
 _USABLE_FLAG = 1  # statmorph: 0 good, 1 suspect, 2 bad, 4 catastrophic
 _NOTHING = dict.fromkeys(QUANTITIES, np.nan)
 
@@ -105,19 +105,17 @@ def measure_all(pixels: np.ndarray, folder: Path, processes: int, label: str) ->
     ]
     if len(parts) == 1:  # starting processes would take longer
         return _measure_part(*parts[0])
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
+    with workers_that(_DOES, processes) as pool:
         futures = [pool.submit(_measure_part, *part) for part in parts]
         for _ in track(as_completed(futures), label, len(pixels), "images", each=IMAGES_PER_PART):
             pass
-    return pd.concat([future.result() for future in futures], ignore_index=True)
+        return pd.concat([future.result() for future in futures], ignore_index=True)
 
 
 @contextlib.contextmanager
 def measuring(processes: int) -> Iterator[Callable[[np.ndarray], pd.DataFrame]]:
     """Gives `measure` of many images in processes, which are started when it is first asked."""
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
+    with workers_that(_DOES, processes) as pool:
         yield lambda pixels: pd.DataFrame([*pool.map(measure, pixels, chunksize=8)])
 
 
