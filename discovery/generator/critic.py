@@ -17,8 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    PolynomialFeatures,
+    QuantileTransformer,
+    SplineTransformer,
+)
 
 from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, tags_of
@@ -28,12 +33,14 @@ LEAST = 50  # images of each kind, to learn from
 LEAST_OF_TAG = 20  # real images with a tag, to learn what is usual for it
 ALWAYS_KEPT = 95  # percentile of r over drawn images: r₀. The highest ratios are mostly noise
 REGULARISED = 0.1  # C of the regression, over some hundred products
+KNOTS, FAR = 8, 2.5  # of the curve of each quantity, and the σ at which it ends
 
 
 @dataclass(frozen=True)
 class Critic:
     """What it learnt: `scale` makes each quantity normal over real galaxies, `regression` is on
-    those scores, whether a caption holds each of `tags`, and all products of two of these.
+    those scores, whether a caption holds each of `tags`, all products of two of these, and a curve
+    of each score.
 
     `measured` and `unmeasured` are r of images that could be measured at all, and of those that
     could not; `always_kept` is r₀.
@@ -78,16 +85,25 @@ def train_critic(
     )
     scale.fit(shown[0][list(QUANTITIES)].to_numpy())
     x = [_inputs(scale, tags, *both) for both in zip(shown, told, strict=True)]
-    regression = make_pipeline(
-        PolynomialFeatures(2, include_bias=False),
-        LogisticRegression(C=REGULARISED, max_iter=5000, class_weight="balanced"),
-    ).fit(np.concatenate(x), np.repeat([1, 0], [len(part) for part in x]))
+    regression = _regression().fit(np.concatenate(x), np.repeat([1, 0], [len(part) for part in x]))
     # Half an image of each outcome more, or one that was never seen would be impossible.
     lost = [(np.sum(~k) + 0.5) / (len(k) + 1) for k in known.values()]
     measured, unmeasured = (1 - lost[0]) / (1 - lost[1]), lost[0] / lost[1]
     ratios = measured * np.exp(regression.decision_function(x[1]))
     always_kept = float(np.percentile(ratios, ALWAYS_KEPT))
     return Critic(scale, regression, tuple(tags), measured, unmeasured, always_kept)
+
+
+def _regression() -> Pipeline:
+    # Products know what belongs together; curves what is between the two peaks of a colour.
+    curves = make_pipeline(
+        FunctionTransformer(lambda x: np.clip(x[:, : len(QUANTITIES)], -FAR, FAR)),
+        SplineTransformer(KNOTS, knots="quantile", extrapolation="constant", include_bias=False),
+    )
+    return make_pipeline(
+        make_union(PolynomialFeatures(2, include_bias=False), curves),
+        LogisticRegression(C=REGULARISED, max_iter=5000, class_weight="balanced"),
+    )
 
 
 def _is_measured(structure: pd.DataFrame) -> np.ndarray:

@@ -45,6 +45,18 @@ def test_what_is_kept_has_the_structure_of_real_ones_caption_by_caption(critic):
         assert 0.8 < kept[captions == caption]["asymmetry"].std() < 1.15
 
 
+def test_what_is_drawn_between_two_peaks_is_left_out():
+    """No product of two tells a law of two peaks from one of one, with the same mean and spread."""
+    real, drawn = measured(11, CAPTIONS), measured(12, CAPTIONS)
+    real["colour_mag"] = np.where(np.arange(len(real)) // 2 % 2, 1, -1) + 0.2 * real["colour_mag"]
+    drawn["colour_mag"] *= real["colour_mag"].std()
+    critic = train_critic(real, drawn, (CAPTIONS, CAPTIONS))
+    kept = kept_of(critic, drawn, CAPTIONS)[0]
+    between = [(table["colour_mag"].abs() < 0.4).mean() for table in (real, drawn, kept)]
+    assert between[0] < 0.01 < 0.25 < between[1]
+    assert between[2] < between[1] / 2
+
+
 def test_where_nothing_is_wrong_nearly_all_is_kept_alike():
     real, drawn = measured(4, CAPTIONS), measured(5, CAPTIONS)
     chance = train_critic(real, drawn, (CAPTIONS, CAPTIONS)).chance(drawn, CAPTIONS)
