@@ -29,6 +29,7 @@ from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, tags_of
 from discovery.morphology.structure import QUANTITIES
 
+KNOWS = (*QUANTITIES, "mean_level")  # without the last, light beyond the segment goes unseen
 LEAST = 50  # images of each kind, to learn from
 LEAST_OF_TAG = 20  # real images with a tag, to learn what is usual for it
 ALWAYS_KEPT = 95  # percentile of r over drawn images: r₀. The highest ratios are mostly noise
@@ -38,7 +39,7 @@ KNOTS, FAR = 8, 2.5  # of the curve of each quantity, and the σ at which it end
 
 @dataclass(frozen=True)
 class Critic:
-    """What it learnt: `scale` makes each quantity normal over real galaxies, `regression` is on
+    """What it learnt: `scale` makes what it KNOWS normal over real galaxies, `regression` is on
     those scores, whether a caption holds each of `tags`, all products of two of these, and a curve
     of each score.
 
@@ -57,7 +58,7 @@ class Critic:
         """How probable each image is to be kept: float (N,), 0 to 1.
 
         Args:
-            structure: the QUANTITIES of N images, NaN where they could not be measured.
+            structure: what it KNOWS of N images, QUANTITIES NaN where they could not be measured.
         """
         known = _is_measured(structure)
         ratio = np.full(len(structure), self.unmeasured)
@@ -70,7 +71,7 @@ class Critic:
 def train_critic(
     real: pd.DataFrame, drawn: pd.DataFrame, captions: tuple[Sequence[str], Sequence[str]]
 ) -> Critic:
-    """Learn from the QUANTITIES of real and of drawn images and the captions of both.
+    """Learn from what it KNOWS of real and of drawn images, and the captions of both.
 
     Raises:
         BadInput: fewer than LEAST of either could be measured.
@@ -83,7 +84,7 @@ def train_critic(
     scale = QuantileTransformer(
         n_quantiles=min(100, len(shown[0])), output_distribution="normal", subsample=None
     )
-    scale.fit(shown[0][list(QUANTITIES)].to_numpy())
+    scale.fit(shown[0][list(KNOWS)].to_numpy())
     x = [_inputs(scale, tags, *both) for both in zip(shown, told, strict=True)]
     regression = _regression().fit(np.concatenate(x), np.repeat([1, 0], [len(part) for part in x]))
     # Half an image of each outcome more, or one that was never seen would be impossible.
@@ -97,7 +98,7 @@ def train_critic(
 def _regression() -> Pipeline:
     # Products know what belongs together; curves what is between the two peaks of a colour.
     curves = make_pipeline(
-        FunctionTransformer(lambda x: np.clip(x[:, : len(QUANTITIES)], -FAR, FAR)),
+        FunctionTransformer(lambda x: np.clip(x[:, : len(KNOWS)], -FAR, FAR)),
         SplineTransformer(KNOTS, knots="quantile", extrapolation="constant", include_bias=False),
     )
     return make_pipeline(
@@ -124,5 +125,5 @@ def _inputs(scale, tags: Sequence[str], structure: pd.DataFrame, captions) -> np
     """What the regression is on: float (N, quantities and tags)."""
     held = [tags_of(caption) for caption in captions]
     named = np.array([[tag in have for tag in tags] for have in held], float)
-    scores = scale.transform(structure[list(QUANTITIES)].to_numpy(float))
+    scores = scale.transform(structure[list(KNOWS)].to_numpy(float))
     return np.c_[scores, named.reshape(len(held), len(tags))]

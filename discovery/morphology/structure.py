@@ -18,6 +18,7 @@ from photutils.segmentation import detect_sources
 from scipy.ndimage import gaussian_filter
 
 from discovery.evidence.tables import digest_of, once
+from discovery.files import digest
 from discovery.processes import workers_that
 from discovery.progress import track
 
@@ -32,14 +33,21 @@ IMAGES_PER_PART = 64
 _DOES = "measured structure"
 _USABLE_FLAG = 1  # statmorph: 0 good, 1 suspect, 2 bad, 4 catastrophic
 _NOTHING = dict.fromkeys(QUANTITIES, np.nan)
+_FORM = 2  # of the rows of `measure`; parts of another are measured again
 
 
 def measure(pixels: np.ndarray) -> dict[str, float | str]:
-    """The QUANTITIES of one uint8 (S, S, 3) image and `reason`, empty where all went well.
+    """The QUANTITIES of one uint8 (S, S, 3) image, `mean_level` and `reason`, empty where all went
+    well.
 
-    flux is the sum of sky-subtracted grey levels over the galaxy's segment; colour_mag is
-    -2.5 log10(blue / red) of those sums per band, so that larger is redder; radius in px.
+    mean_level is the mean of the whole image, 0 to 255, which no segmentation can bend. flux is the
+    sum of sky-subtracted grey levels over the galaxy's segment; colour_mag is -2.5 log10(blue /
+    red) of those sums per band, so that larger is redder; radius in px.
     """
+    return {"mean_level": float(pixels.mean())} | _of_galaxy(pixels)
+
+
+def _of_galaxy(pixels: np.ndarray) -> dict[str, float | str]:
     bands = pixels.astype(float)
     grey, sky_levels = bands.mean(2), np.median(_corners(bands), axis=0)
     image = grey - np.median(_corners(grey))
@@ -120,4 +128,5 @@ def measuring(processes: int) -> Iterator[Callable[[np.ndarray], pd.DataFrame]]:
 
 
 def _measure_part(pixels: np.ndarray, path: Path) -> pd.DataFrame:
-    return once(path, digest_of(pixels), lambda: pd.DataFrame([measure(image) for image in pixels]))
+    made_from = digest([digest_of(pixels), _FORM])
+    return once(path, made_from, lambda: pd.DataFrame([measure(image) for image in pixels]))

@@ -38,6 +38,7 @@ def test_what_is_not_there_cannot_be_measured():
     found = structure.measure(sky)
     assert found["reason"] == "nothing in the centre stands out of the sky"
     assert np.isnan([found[name] for name in structure.QUANTITIES]).all()
+    assert found["mean_level"] == pytest.approx(sky.mean(), abs=1e-9)
 
 
 def test_a_galaxy_without_blue_light_is_a_row_with_its_reason():
