@@ -62,16 +62,36 @@ def store(tmp_path_factory):
 def test_halves_are_disjoint_captioned_sampled_and_of_one_cutout_a_galaxy(store):
     rows = rows_to_judge(store, "validation")
     assert set(rows["object_id"]) == {f"validation-{i}" for i in range(50)}
-    one, other = halves(rows, 1000, seed=3)
+    one, other, more = halves(rows, 1000, seed=3)
     assert len(one) == len(other) == 25
+    assert more.empty
     assert not set(one["galaxy"]) & set(other["galaxy"])
-    again, _ = halves(rows, 1000, seed=3)
+    again, *_ = halves(rows, 1000, seed=3)
     assert list(again["object_id"]) == list(one["object_id"])
     assert len(halves(rows, 10, seed=3)[1]) == 10
 
 
+def test_galaxies_beyond_the_halves_leave_these_as_they_are(store):
+    rows = rows_to_judge(store, "validation")
+    few, many = halves(rows, 10, seed=3, more=13), halves(rows, 10, seed=3, more=1000)
+    assert [len(part) for part in (*few, *many)] == [10, 10, 0, 10, 10, 30]
+    for one, other in zip(few[:2], many[:2], strict=True):
+        assert list(one["object_id"]) == list(other["object_id"])
+    assert set(pd.concat(many)["object_id"]) == set(rows["object_id"])
+
+
+def test_the_first_of_each_caption_are_split_from_the_rest(store):
+    images = load_images(store, rows_to_judge(store, "validation").head(9), 16)
+    first, rest = images.split([DISC, SMOOTH, DISC])
+    places = {c: [i for i, have in enumerate(images.captions) if have == c] for c in (SMOOTH, DISC)}
+    wanted = sorted(places[SMOOTH][:1] + places[DISC][:2])
+    assert first.ids == [images.ids[i] for i in wanted]
+    np.testing.assert_array_equal(first.pixels, images.pixels[wanted])
+    assert rest.ids == [i for i in images.ids if i not in first.ids]
+
+
 def test_images_keep_their_captions(store):
-    one, other = halves(rows_to_judge(store, "validation"), 5, seed=0)
+    one, other, _ = halves(rows_to_judge(store, "validation"), 5, seed=0)
     both = join(load_images(store, one, 16), load_images(store, other, 16))
     assert len(both) == 10
     discs = both.of(SMOOTH)

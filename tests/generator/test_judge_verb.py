@@ -47,6 +47,7 @@ snapshots = [1]
 
 [judge]
 images = 20
+brightness_images = 50
 steps = 2
 network_steps = 3
 lane_weights = [1.3]
@@ -107,10 +108,29 @@ def test_everything_is_told_with_its_interval(judged):
 def test_synthetic_cutouts_have_the_captions_of_the_real_half(judged):
     run, _ = judged
     rows = CutoutStore(run.folder / "judge/images/matched").table()
-    assert len(rows) == 20
     assert set(rows["steps"]) == {2}
-    captions = run.store().table(["caption"], split="validation")["caption"]
-    assert set(rows["prompt"]) <= set(captions)
+    compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
+    assert set(compared["object_id"]) >= set(rows["object_id"])
+    assert dict(compared["set"].value_counts()) == {
+        "half": 20, "other half": 20, "more real": 10, "synthetic": 20, "more synthetic": 30,
+    }  # fmt: skip
+    captions = {name: sorted(part["caption"]) for name, part in compared.groupby("set")}
+    assert captions["synthetic"] == captions["half"]
+    assert captions["more synthetic"] == sorted(captions["other half"] + captions["more real"])
+
+
+def test_brightness_is_that_of_all_images_of_the_same_captions(judged):
+    run, _ = judged
+    compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
+    made = compared["set"].str.endswith("synthetic")
+    assert compared["object_id"].str.startswith("synthetic").equals(made)
+    levels = [rows.groupby("caption")["mean_level"].mean() for _, rows in compared.groupby(~made)]
+    pd.testing.assert_index_equal(levels[0].index, levels[1].index)
+    counts = compared[made]["caption"].value_counts().reindex(levels[0].index)
+    bias = np.average(levels[0], weights=counts) / np.average(levels[1], weights=counts) - 1
+    said = told(run)["structure"]
+    assert said["brightness_bias"]["mean_level"]["value"] == pytest.approx(bias, rel=1e-9)
+    assert said["brightness_images"] == {"synthetic": 50, "real": 50}
 
 
 def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
@@ -122,7 +142,9 @@ def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
     drawn = CutoutStore(run.folder / "judge/images/lanes")
     ids = drawn.table().query("prompt == @first.caption")["object_id"]
     compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
-    real = compared.query("set != 'synthetic' and caption == @first.caption")["object_id"]
+    real = compared.query("set in ('half', 'other half') and caption == @first.caption")[
+        "object_id"
+    ]
     levels = [load_pixels(s, list(i), 64).mean() for s, i in ((drawn, ids), (run.store(), real))]
     assert first["brightness"] == pytest.approx(levels[0] / levels[1], rel=1e-6)
 
@@ -210,6 +232,8 @@ def test_a_critic_chooses_what_is_held_against_real_ones_and_nothing_else(judged
     case = open_case(Run(config, run.folder, run.source, "cpu"), run.generator)
     assert len(case.synthetic) == 20
     rows = CutoutStore(case.out / "images/matched").table()
+    assert len(case.more_synthetic) == 30
+    rows = rows[rows["object_id"].isin(case.synthetic.ids)]
     told = case.describe()
     assert told["attempts"] == rows["attempts"].sum() > 20
     assert told["not_chosen"] == 20 - rows["kept"].eq(True).sum() < 20
@@ -246,9 +270,6 @@ def test_a_caption_for_a_front_that_no_real_cutout_has(judged):
 
 def test_measurements_are_one_table_by_image(judged):
     table = pq.read_table(judged[0].folder / "judge/measured/images.parquet").to_pandas()
-    assert table.groupby("set").size().to_dict() == {
-        "half": 20, "other half": 20, "synthetic": 20,
-    }  # fmt: skip
     assert table["object_id"].is_unique
     measured = table[table["reason"] == ""]
     assert len(measured) > 30

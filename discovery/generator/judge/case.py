@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,9 @@ class Asking:
 class Case:
     """Everything that the parts of the judgement share.
 
-    `half` and `other_half` are disjoint real cutouts, one of each galaxy; `shared` is the folder
-    of what serves every generator that is judged in this run, `out` of what is this one's.
+    `half` and `other_half` are disjoint real cutouts, one of each galaxy, `more_real` further ones
+    for the brightness alone; `shared` is the folder of what serves every generator that is judged
+    in this run, `out` of what is this one's.
     """
 
     config: JudgeConfig
@@ -95,6 +97,7 @@ class Case:
     left_out: int
     half: Images
     other_half: Images
+    more_real: Images
     features: Features
     asking: Asking
     critic_images: int
@@ -105,25 +108,37 @@ class Case:
     def real(self) -> Images:
         return join(self.half, self.other_half)
 
-    @cached_property
+    @property
     def synthetic(self) -> Images:
         """As many as in `half`, drawn from its very captions; kept by a critic, if one is asked."""
+        return self._drawn[0]
+
+    @property
+    def more_synthetic(self) -> Images:
+        """Further ones from the captions of real cutouts, for the brightness alone."""
+        return self._drawn[1]
+
+    @cached_property
+    def _drawn(self) -> tuple[Images, Images]:
         asking = self.asking.sampled(critic_images=self.critic_images)
-        return asking.draw(MATCHED, Counter(self.half.captions))
+        count = max(len(self.half), self.config.brightness_images)
+        captions = islice(cycle(self.real.captions + self.more_real.captions), count)
+        return asking.draw(MATCHED, Counter(captions)).split(self.half.captions)
 
     @property
     def attempts(self) -> int:
         """Images that were drawn for `synthetic`, once it is there."""
-        return int(self._matched["attempts"].sum())
+        return int(self._history["attempts"].sum())
 
     @property
     def not_chosen(self) -> int:
         """Images of `synthetic` that no critic kept: it may not know their caption, or gave up."""
-        return int(self._matched["kept"].ne(True).sum())
+        return int(self._history["kept"].ne(True).sum())
 
     @property
-    def _matched(self) -> pd.DataFrame:
-        return CutoutStore(self.asking.images / MATCHED).table(["attempts", "kept"])
+    def _history(self) -> pd.DataFrame:
+        rows = CutoutStore(self.asking.images / MATCHED).table(["object_id", "attempts", "kept"])
+        return rows[rows["object_id"].isin(self.synthetic.ids)]
 
     def describe(self) -> dict:
         """Which generator was judged, with what, and how it was asked."""
@@ -176,7 +191,8 @@ def open_case(run: Run, generator: Path | None) -> Case:
     known = rows[[reads(loaded, caption) for caption in rows["caption"]]]
     _refuse_strange(known, rows, described)
     shared, out = _folders(run, generator, described)
-    one, other = halves(known, config.images, config.seed)
+    parts = halves(known, config.images, config.seed, config.brightness_images)
+    one, other, more = (load_images(store, part, size) for part in parts)
     return Case(
         config=config,
         store=store,
@@ -186,8 +202,9 @@ def open_case(run: Run, generator: Path | None) -> Case:
         seen=seen,
         leak=leak,
         left_out=len(rows) - len(known),
-        half=load_images(store, one, size),
-        other_half=load_images(store, other, size),
+        half=one,
+        other_half=other,
+        more_real=more,
         features=train_features(
             *(store, size, config.network_steps, config.seed, shared / f"features-{size}"),
             run.device,

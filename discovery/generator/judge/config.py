@@ -24,6 +24,12 @@ class JudgeConfig(BaseModel):
         description="images in each of two disjoint real halves and of synthetic ones; fewer where "
         "the split holds fewer",
     )
+    brightness_images: int = Field(
+        0,
+        ge=0,
+        description="synthetic and real images for the brightness alone, those of `images` among "
+        "them: galaxies differ so much in it that a mean of 800 is known to 4 %. 0: those alone",
+    )
     size: PositiveInt | None = Field(
         None, description="side in px at which all is judged; left out, that of the generator"
     )

@@ -163,6 +163,7 @@ def _structure(judged: Judged) -> Section:
             "Ratio: how far synthetic cutouts lie from real ones, in units of what two real halves "
             "differ by. It grows with the number of cutouts; the last column does not.",
             _left_out(structure["not_measured"]),
+            _brightness_of(structure["brightness_images"]),
         ),
         (
             judged.table("structure", "Distances of structure", headings, rows),
@@ -181,6 +182,13 @@ def _within(ratio: float | None) -> str:
 def _left_out(shares: Mapping[str, float]) -> str:
     said = ", ".join(f"{share(shares[name])} of {kind}" for name, kind in SETS.items())
     return f"Left out, because they could not be measured: {said}."
+
+
+def _brightness_of(images: Found) -> str:
+    return (
+        f"Brightness bias: the mean of {images['synthetic']:,} synthetic cutouts over that of "
+        f"{images['real']:,} real ones, weighted by caption, less one."
+    )
 
 
 SETS = {

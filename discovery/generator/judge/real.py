@@ -1,6 +1,7 @@
 """The real cutouts that a generator is held against, and the proof that it never saw them."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +27,20 @@ class Images:
 
     def of(self, caption: str) -> "Images":
         """Those of one caption, or prompt."""
-        rows = np.flatnonzero([c == caption for c in self.captions])
-        return Images(self.pixels[rows], [caption] * len(rows), [self.ids[i] for i in rows])
+        return self._rows(np.flatnonzero([c == caption for c in self.captions]))
 
     def first(self, count: int) -> "Images":
         return Images(self.pixels[:count], self.captions[:count], self.ids[:count])
+
+    def split(self, captions: Sequence[str]) -> tuple["Images", "Images"]:
+        """The first of each caption, as many as `captions` has of it, and the rest."""
+        wanted, place = Counter(captions), pd.Series(self.captions).groupby(self.captions)
+        chosen = (place.cumcount() < [wanted[c] for c in self.captions]).to_numpy()
+        return self._rows(np.flatnonzero(chosen)), self._rows(np.flatnonzero(~chosen))
+
+    def _rows(self, rows: np.ndarray) -> "Images":
+        captions, ids = ([values[i] for i in rows] for values in (self.captions, self.ids))
+        return Images(self.pixels[rows], captions, ids)
 
 
 def join(one: Images, other: Images) -> Images:
@@ -59,11 +69,17 @@ def rows_to_judge(store: CutoutStore, split: str) -> pd.DataFrame:
     return rows.drop(columns="sampled").reset_index(drop=True)
 
 
-def halves(rows: pd.DataFrame, count: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Two disjoint halves of `count` galaxies each, or of as many as there are; by the seed."""
+def halves(
+    rows: pd.DataFrame, count: int, seed: int, more: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Two disjoint halves of `count` galaxies each, or of as many as there are, and those beyond
+    until there are `more` in all; by the seed.
+    """
     order = np.random.default_rng(seed).permutation(len(rows))
     count = min(count, len(rows) // 2)
-    return rows.iloc[order[:count]], rows.iloc[order[count : 2 * count]]
+    parts = np.split(order[: max(2 * count, more)], [count, 2 * count])
+    one, other, beyond = (rows.iloc[part] for part in parts)
+    return one, other, beyond
 
 
 def load_images(store: CutoutStore, rows: pd.DataFrame, size: int) -> Images:

@@ -123,23 +123,30 @@ def _auc(case: Case, name: str, one, other, scorer) -> Measured:
     return tell_apart.auc(*found, case.rng(3))
 
 
+def _all_sets(case: Case) -> dict[str, Images]:
+    more = {"more real": case.more_real, "more synthetic": case.more_synthetic}
+    return _sets(case) | {name: images for name, images in more.items() if len(images)}
+
+
 def measure_structure(case: Case) -> dict[str, pd.DataFrame]:
-    """The structure of every image, in the order of the three sets."""
+    """The structure of every image of every set, in its order."""
     folders = {
         "half": case.shared / "measured" / "real-half",
         "other half": case.shared / "measured" / "real-other-half",
+        "more real": case.shared / "measured" / "more-real",
         "synthetic": case.out / "measured" / "synthetic",
+        "more synthetic": case.out / "measured" / "more-synthetic",
     }
     return {
         name: structure.measure_all(images.pixels, folders[name], 2, f"structure, {name}")
-        for name, images in _sets(case).items()
+        for name, images in _all_sets(case).items()
     }
 
 
 def write_images(case: Case, measured: dict[str, pd.DataFrame]) -> None:
     """One table of all images that were compared: id, set, caption, and what was measured."""
     parts = []
-    for name, images in _sets(case).items():
+    for name, images in _all_sets(case).items():
         probabilities = case.features.look(images.pixels)[1]
         sure = measures.consistency_each(probabilities, case.features.tags, images.captions)
         known = {"object_id": images.ids, "set": name, "caption": images.captions}
@@ -158,13 +165,18 @@ def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
         for name in structure.QUANTITIES
     ]
     write_both(pd.DataFrame(rows), case.out / "tables" / "structure")
-    shares = {name: float((table["reason"] != "").mean()) for name, table in measured.items()}
-    bias = _brightness(case, good, rng)
+    shares = {name: float((measured[name]["reason"] != "").mean()) for name in _sets(case)}
+    synthetic, real = _captioned(case, measured)
+    bias = {
+        "flux": _bias(*(t["flux"][t["reason"] == ""] for t in (synthetic, real)), rng),
+        "mean_level": _bias(synthetic["mean_level"], real["mean_level"], rng),
+    }
     told = [{"brightness": name} | columns("bias", found) for name, found in bias.items()]
     write_both(pd.DataFrame(told), case.out / "tables" / "brightness")
     return {
         "distances": records(pd.DataFrame(rows)),
         "brightness_bias": {name: _dict(found) for name, found in bias.items()},
+        "brightness_images": {"synthetic": len(synthetic), "real": len(real)},
         "not_measured": shares,
     }
 
@@ -176,23 +188,18 @@ def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
     return columns("ratio", ratio) | {"apart_sigma": sigmas}
 
 
-def _brightness(case: Case, good: dict[str, pd.DataFrame], rng) -> dict[str, Measured | None]:
-    """Mean over mean - 1, of synthetic ones and of all real ones, these weighted so that they have
-    the captions of the synthetic ones: one half alone is brighter or fainter by chance.
+def _captioned(case: Case, measured: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What was measured of all synthetic and of all real images, with their captions as index."""
+    by = {name: measured[name].set_axis(i.captions) for name, i in _all_sets(case).items()}
+    made = {name for name in by if name.endswith("synthetic")}
+    synthetic, real = ([by[n] for n in by if (n in made) is kind] for kind in (True, False))
+    return pd.concat(synthetic), pd.concat(real)
+
+
+def _bias(synthetic: pd.Series, real: pd.Series, rng) -> Measured | None:
+    """Mean over mean - 1 of a brightness, by caption; real ones are weighted so that they have the
+    captions of the synthetic ones: one half alone is brighter or fainter by chance.
     """
-    sets = _sets(case)
-    flux = {
-        name: pd.Series(good[name]["flux"].to_numpy(), np.array(images.captions)[good[name].index])
-        for name, images in sets.items()
-    }
-    level = {name: pd.Series(_levels(i), i.captions) for name, i in sets.items()}
-    return {name: _bias(by, rng) for name, by in (("flux", flux), ("mean_level", level))}
-
-
-def _bias(by_caption: dict[str, pd.Series], rng) -> Measured | None:
-    """Of a brightness of each image of the three sets, with its caption as index."""
-    synthetic = by_caption["synthetic"]
-    real = pd.concat((by_caption["half"], by_caption["other half"]))
     if min(len(synthetic), len(real)) < LEAST_MEASURED:
         return None
     weights = share_as(list(real.index), list(synthetic.index))
@@ -204,10 +211,6 @@ def share_as(captions: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     """Weights float (N,) under which `captions` are as frequent as among those wanted."""
     have, want = Counter(captions), Counter(wanted)
     return np.array([want[c] / have[c] for c in captions])
-
-
-def _levels(images: Images) -> np.ndarray:
-    return images.pixels.mean((1, 2, 3))
 
 
 def judge_memory(case: Case) -> tuple[dict, dict[str, tuple[Nearest, Nearest]], list[str]]:

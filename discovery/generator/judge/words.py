@@ -74,8 +74,7 @@ def verdict(found: Found) -> list[str]:
         _who(found),
         _likeness(found["measures"]),
         _told_apart(found["told_apart"]),
-        f"{_structure(found['structure']['distances'])} "
-        f"{_brightness(found['structure']['brightness_bias'])}",
+        f"{_structure(found['structure']['distances'])} {_brightness(found['structure'])}",
         f"{_memory(found['memory'])} {leak(found['leak'])}",
         *_extrapolation(found["extrapolation"]),
     ]
@@ -168,10 +167,13 @@ def quantity(name: str) -> str:
     return units.get(name, {"gini": "Gini", "m20": "M20"}.get(name, name.replace("_", " ")))
 
 
-def _brightness(bias: Found) -> str:
+def _brightness(structure: Found) -> str:
+    bias, images = structure["brightness_bias"], structure["brightness_images"]
+    flux, level = (estimate(bias[name], share) for name in ("flux", "mean_level"))
     return (
-        f"Brightness bias: mean flux {estimate(bias['flux'], share)}, mean level of the whole "
-        f"image {estimate(bias['mean_level'], share)}; the aim is {share(MOST_BIAS)} either way."
+        f"Brightness bias, of {images['synthetic']:,} synthetic against {images['real']:,} real "
+        f"ones of the same captions: mean flux {flux}, mean level of the whole image {level}; the "
+        f"aim is {share(MOST_BIAS)} either way."
     )
 
 
