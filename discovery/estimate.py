@@ -16,7 +16,7 @@ ARTEFACTS_PAINTED = 250.0
 DETECTOR_TRAINED = 550.0
 SCORING_PASSES = 1600.0
 STRUCTURE_MEASURED = 6.5
-ATTEMPTS = 2.4  # at an image, where a critic keeps it
+ATTEMPTS = 2.6  # at an image, where a critic keeps it
 
 
 def expected_seconds(run: Run) -> dict[str, float]:

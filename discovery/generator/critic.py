@@ -29,6 +29,7 @@ from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, tags_of
 from discovery.morphology.structure import QUANTITIES
 
+FORM = 2  # of the choice: what a critic of another form chose is drawn again
 KNOWS = (*QUANTITIES, "mean_level")  # without the last, light beyond the segment goes unseen
 LEAST = 50  # images of each kind, to learn from
 LEAST_OF_TAG = 20  # real images with a tag, to learn what is usual for it

@@ -17,7 +17,7 @@ from discovery.files import digest, read_json, write_json
 from discovery.generator.base import Generator, reads
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import PromptCount, SynthesisConfig
-from discovery.generator.critic import LEAST, Critic, train_critic
+from discovery.generator.critic import FORM, LEAST, Critic, train_critic
 from discovery.generator.sample import draw, require_effect, sampler_of
 from discovery.morphology.captions import tags_of
 from discovery.morphology.structure import measure_all, measuring
@@ -62,6 +62,7 @@ def _fill(generator: Generator, sampling: SynthesisConfig, out_store: Path, real
     pool = _references(sampling, real, any_real)
     lessons = lessons_for(sampling, real, lambda caption: reads(generator, caption))
     told = [table.astype(str).to_numpy().tolist() for table in (pool, lessons)]
+    told += [FORM] if sampling.critic_images else []
     _start_store(out_store, digest([generator.digest, sampling.model_dump(mode="json"), told]))
     rows = _plan(sampling, list(pool["object_id"]))
     starts = range(0, len(rows), ROWS_PER_SHARD)

@@ -87,11 +87,12 @@ FOUND = {
             distance(q, r)
             for q, r in zip(QUANTITIES, (1.31, 0.85, 1.46, 2.01, 1.5, 3.12, 2.21, 1.4), strict=True)
         ],
-        "brightness_bias": {
-            "flux": measured(-0.07, -0.14, -0.004),
-            "mean_level": measured(0.03, 0.01, 0.05),
-        },
-        "brightness_images": {"synthetic": 3200, "real": 2998},
+        "brightness": [
+            {"brightness": "flux", "synthetic": 3140, "real": 2940}
+            | columns(bias=(-0.07, -0.14, -0.004)),
+            {"brightness": "mean_level", "synthetic": 3200, "real": 2998}
+            | columns(bias=(0.03, 0.01, 0.05)),
+        ],
         "not_measured": {"synthetic": 0.25, "half": 0.05, "other half": 0.0},
     },
     "memory": {"checked": "against 16,000 training images", "features": SPACE, "pixels": SPACE},
@@ -132,7 +133,7 @@ def without_data():
     found["fronts"], found["curves"]["training_steps"] = [], []
     found["measures"]["diversity"] = {"synthetic": None, "real": None}
     found["features"] |= {"mean_auroc": None, "tags": []}
-    found["structure"]["brightness_bias"]["flux"] = None
+    found["structure"]["brightness"][0] |= columns(bias=(None, None, None))
     for row in found["structure"]["distances"]:
         row |= {"apart_sigma": None} | columns(ratio=(None, None, None))
     return found

@@ -73,7 +73,7 @@ def test_halves_are_disjoint_captioned_sampled_and_of_one_cutout_a_galaxy(store)
 
 def test_galaxies_beyond_the_halves_leave_these_as_they_are(store):
     rows = rows_to_judge(store, "validation")
-    few, many = halves(rows, 10, seed=3, more=13), halves(rows, 10, seed=3, more=1000)
+    few, many = (halves(rows, 10, seed=3, in_all=n) for n in (13, 1000))
     assert [len(part) for part in (*few, *many)] == [10, 10, 0, 10, 10, 30]
     for one, other in zip(few[:2], many[:2], strict=True):
         assert list(one["object_id"]) == list(other["object_id"])

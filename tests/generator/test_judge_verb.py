@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -47,7 +48,7 @@ snapshots = [1]
 
 [judge]
 images = 20
-brightness_images = 50
+brightness_images = 30
 steps = 2
 network_steps = 3
 lane_weights = [1.3]
@@ -112,25 +113,27 @@ def test_synthetic_cutouts_have_the_captions_of_the_real_half(judged):
     compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
     assert set(compared["object_id"]) >= set(rows["object_id"])
     assert dict(compared["set"].value_counts()) == {
-        "half": 20, "other half": 20, "more real": 10, "synthetic": 20, "more synthetic": 30,
+        "half": 20, "other half": 20, "synthetic": 20, "more synthetic": 10,
     }  # fmt: skip
     captions = {name: sorted(part["caption"]) for name, part in compared.groupby("set")}
     assert captions["synthetic"] == captions["half"]
-    assert captions["more synthetic"] == sorted(captions["other half"] + captions["more real"])
+    assert not Counter(captions["more synthetic"]) - Counter(captions["other half"])
 
 
-def test_brightness_is_that_of_all_images_of_the_same_captions(judged):
+@pytest.mark.parametrize("quantity", ["flux", "mean_level"])
+def test_brightness_is_that_of_all_images_weighted_to_the_same_captions(judged, quantity):
     run, _ = judged
     compared = pd.read_parquet(run.folder / "judge/measured/images.parquet")
-    made = compared["set"].str.endswith("synthetic")
-    assert compared["object_id"].str.startswith("synthetic").equals(made)
-    levels = [rows.groupby("caption")["mean_level"].mean() for _, rows in compared.groupby(~made)]
-    pd.testing.assert_index_equal(levels[0].index, levels[1].index)
-    counts = compared[made]["caption"].value_counts().reindex(levels[0].index)
-    bias = np.average(levels[0], weights=counts) / np.average(levels[1], weights=counts) - 1
-    said = told(run)["structure"]
-    assert said["brightness_bias"]["mean_level"]["value"] == pytest.approx(bias, rel=1e-9)
-    assert said["brightness_images"] == {"synthetic": 50, "real": 50}
+    if quantity == "flux":
+        compared = compared[compared["reason"] == ""]
+    made = compared["object_id"].str.startswith("synthetic")
+    real, made = compared[~made], compared[made & compared["caption"].isin(compared[~made].caption)]
+    by_caption = made["caption"].map(real.groupby("caption")[quantity].mean())
+    rows = {row["brightness"]: row for row in told(run)["structure"]["brightness"]}
+    bias = made[quantity].mean() / by_caption.mean() - 1
+    assert rows[quantity]["bias"] == pytest.approx(bias, rel=1e-9)
+    assert abs(bias - (made[quantity].mean() / real[quantity].mean() - 1)) > 1e-3  # not weighted
+    assert (rows[quantity]["synthetic"], rows[quantity]["real"]) == (len(made), len(real))
 
 
 def test_the_dose_starts_without_a_lane_and_ends_with_real_cutouts(judged):
@@ -183,7 +186,7 @@ def test_the_page_shows_every_figure_and_table_and_the_numbers_of_judge_json(jud
     for value in (
         found["measures"]["FID"]["synthetic"]["value"],
         found["told_apart"]["pixels"]["value"],
-        found["structure"]["brightness_bias"]["mean_level"]["value"],
+        found["structure"]["brightness"][1]["bias"],
         found["memory"]["features"]["nearer_to_training"],
         found["extrapolation"]["doses"][0]["brightness"],
         found["curves"]["sampling_steps"][1]["FID"],
@@ -223,16 +226,24 @@ class Halves:
         return np.full(len(captions), 0.5)
 
 
-def test_a_critic_chooses_what_is_held_against_real_ones_and_nothing_else(judged, monkeypatch):
+@pytest.mark.parametrize(
+    ("brightness", "real", "synthetic"),
+    [(0, 0, 0), (90, 30, 70)],  # 70 galaxies are held out; their captions serve again
+)
+def test_a_critic_chooses_what_is_held_against_real_ones_and_nothing_else(
+    judged, monkeypatch, brightness, real, synthetic
+):
     run, _ = judged
     monkeypatch.setattr(synthesize, "_teach", lambda *_: Halves())
     monkeypatch.setattr(synthesize, "measuring", lambda _: nullcontext(len))
-    asked = run.config.judge.model_copy(update={"critic_images": 120})
+    asked = run.config.judge.model_copy(
+        update={"critic_images": 120, "brightness_images": brightness}
+    )
     config = run.config.model_copy(update={"judge": asked})
     case = open_case(Run(config, run.folder, run.source, "cpu"), run.generator)
     assert len(case.synthetic) == 20
     rows = CutoutStore(case.out / "images/matched").table()
-    assert len(case.more_synthetic) == 30
+    assert (len(case.more_real), len(case.more_synthetic)) == (real, synthetic)
     rows = rows[rows["object_id"].isin(case.synthetic.ids)]
     told = case.describe()
     assert told["attempts"] == rows["attempts"].sum() > 20

@@ -93,6 +93,21 @@ def test_what_is_kept_is_what_the_critic_saw_under_its_own_caption(sky, tmp_path
     assert new["kept"].isna().all()
 
 
+def test_what_a_critic_of_another_form_chose_is_drawn_again(sky, tmp_path, taught, monkeypatch):
+    taught(Indifferent(1.0))
+    synthesize.run("shipped", asked(ROUND), tmp_path, "cpu", sky)
+    taught(Indifferent(0.0))
+    kept = CutoutStore(synthesize.run("shipped", asked(ROUND), tmp_path, "cpu", sky)).table()[
+        "kept"
+    ]
+    assert kept.all()
+    monkeypatch.setattr(synthesize, "FORM", "another")
+    kept = CutoutStore(synthesize.run("shipped", asked(ROUND), tmp_path, "cpu", sky)).table()[
+        "kept"
+    ]
+    assert not kept.any()
+
+
 def test_what_is_never_kept_is_taken_at_the_last_attempt(sky, tmp_path, taught):
     taught(Indifferent(0.0))
     rows = CutoutStore(synthesize.run("shipped", asked(ROUND), tmp_path, "cpu", sky)).table()

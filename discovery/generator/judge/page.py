@@ -163,11 +163,12 @@ def _structure(judged: Judged) -> Section:
             "Ratio: how far synthetic cutouts lie from real ones, in units of what two real halves "
             "differ by. It grows with the number of cutouts; the last column does not.",
             _left_out(structure["not_measured"]),
-            _brightness_of(structure["brightness_images"]),
+            "Brightness bias: a mean over that of real cutouts, weighted to the same captions, "
+            "less one; more images than elsewhere may serve it.",
         ),
         (
             judged.table("structure", "Distances of structure", headings, rows),
-            _brightness(judged, structure["brightness_bias"]),
+            _brightness(judged, structure["brightness"]),
         ),
         judged.pictures("structure"),
     )
@@ -184,13 +185,6 @@ def _left_out(shares: Mapping[str, float]) -> str:
     return f"Left out, because they could not be measured: {said}."
 
 
-def _brightness_of(images: Found) -> str:
-    return (
-        f"Brightness bias: the mean of {images['synthetic']:,} synthetic cutouts over that of "
-        f"{images['real']:,} real ones, weighted by caption, less one."
-    )
-
-
 SETS = {
     "synthetic": "the synthetic cutouts",
     "half": "the real half they were drawn for",
@@ -198,10 +192,18 @@ SETS = {
 }
 
 
-def _brightness(judged: Judged, bias: Found) -> Table:
-    names = {"flux": "mean flux", "mean_level": "mean level of the whole image"}
-    rows = [(_text(said), _measured(bias[name], share)) for name, said in names.items()]
-    return judged.table("brightness", "Brightness bias", ("Brightness", "Bias"), rows)
+def _brightness(judged: Judged, found: Sequence[Found]) -> Table:
+    rows = [
+        (
+            _text(words.BRIGHTNESS[row["brightness"]]),
+            _measured(of(row, "bias"), share),
+            _count(row["synthetic"]),
+            _count(row["real"]),
+        )
+        for row in found
+    ]
+    headings = ("Brightness", "Bias", "Synthetic", "Real")
+    return judged.table("brightness", "Brightness bias", headings, rows)
 
 
 def _memory(judged: Judged) -> Section:

@@ -70,14 +70,14 @@ def rows_to_judge(store: CutoutStore, split: str) -> pd.DataFrame:
 
 
 def halves(
-    rows: pd.DataFrame, count: int, seed: int, more: int = 0
+    rows: pd.DataFrame, count: int, seed: int, in_all: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Two disjoint halves of `count` galaxies each, or of as many as there are, and those beyond
-    until there are `more` in all; by the seed.
+    until there are `in_all`; by the seed.
     """
     order = np.random.default_rng(seed).permutation(len(rows))
     count = min(count, len(rows) // 2)
-    parts = np.split(order[: max(2 * count, more)], [count, 2 * count])
+    parts = np.split(order[: max(2 * count, in_all)], [count, 2 * count])
     one, other, beyond = (rows.iloc[part] for part in parts)
     return one, other, beyond
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ from discovery.generator.judge.real import Images
 from discovery.morphology import structure
 
 SET_REPLICATES = 100  # of distances between sets, which cost more than a mean
+REAL_SETS = ("half", "other half", "more real")
+MADE_SETS = ("synthetic", "more synthetic")
 LEAST_MEASURED = 10  # images, to speak of a distance or a bias
 SPACES = {"features": memory.nearest_by_features, "pixels": memory.nearest_by_pixels}
 _TRAINING_CHUNK = 1000
@@ -166,17 +168,11 @@ def judge_structure(case: Case, measured: dict[str, pd.DataFrame]) -> dict:
     ]
     write_both(pd.DataFrame(rows), case.out / "tables" / "structure")
     shares = {name: float((measured[name]["reason"] != "").mean()) for name in _sets(case)}
-    synthetic, real = _captioned(case, measured)
-    bias = {
-        "flux": _bias(*(t["flux"][t["reason"] == ""] for t in (synthetic, real)), rng),
-        "mean_level": _bias(synthetic["mean_level"], real["mean_level"], rng),
-    }
-    told = [{"brightness": name} | columns("bias", found) for name, found in bias.items()]
-    write_both(pd.DataFrame(told), case.out / "tables" / "brightness")
+    bias = pd.DataFrame(_brightness(case, measured, rng))
+    write_both(bias, case.out / "tables" / "brightness")
     return {
         "distances": records(pd.DataFrame(rows)),
-        "brightness_bias": {name: _dict(found) for name, found in bias.items()},
-        "brightness_images": {"synthetic": len(synthetic), "real": len(real)},
+        "brightness": records(bias),
         "not_measured": shares,
     }
 
@@ -188,23 +184,30 @@ def _distance(real: pd.Series, synthetic: pd.Series, rng) -> dict:
     return columns("ratio", ratio) | {"apart_sigma": sigmas}
 
 
-def _captioned(case: Case, measured: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What was measured of all synthetic and of all real images, with their captions as index."""
+def _brightness(case: Case, measured: dict[str, pd.DataFrame], rng) -> list[dict]:
+    """The bias of flux and of mean level, over all synthetic and all real images, and how many."""
     by = {name: measured[name].set_axis(i.captions) for name, i in _all_sets(case).items()}
-    made = {name for name in by if name.endswith("synthetic")}
-    synthetic, real = ([by[n] for n in by if (n in made) is kind] for kind in (True, False))
-    return pd.concat(synthetic), pd.concat(real)
+    made, real = (
+        pd.concat([by[name] for name in names if name in by]) for names in (MADE_SETS, REAL_SETS)
+    )
+    pairs = {
+        "flux": [table["flux"][table["reason"] == ""] for table in (made, real)],
+        "mean_level": [made["mean_level"], real["mean_level"]],
+    }
+    return [{"brightness": name} | _bias(*pair, rng) for name, pair in pairs.items()]
 
 
-def _bias(synthetic: pd.Series, real: pd.Series, rng) -> Measured | None:
+def _bias(synthetic: pd.Series, real: pd.Series, rng) -> dict:
     """Mean over mean - 1 of a brightness, by caption; real ones are weighted so that they have the
     captions of the synthetic ones: one half alone is brighter or fainter by chance.
     """
-    if min(len(synthetic), len(real)) < LEAST_MEASURED:
-        return None
+    synthetic = synthetic[synthetic.index.isin(real.index)]
+    counts = {"synthetic": len(synthetic), "real": len(real)}
+    if min(counts.values()) < LEAST_MEASURED:
+        return columns("bias", None) | counts
     weights = share_as(list(real.index), list(synthetic.index))
     ratio = ratio_interval(synthetic.to_numpy(), real.to_numpy(), rng, weights)
-    return Measured(ratio.value - 1, ratio.low - 1, ratio.high - 1)
+    return columns("bias", Measured(*(x - 1 for x in astuple(ratio)))) | counts
 
 
 def share_as(captions: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

@@ -74,7 +74,7 @@ def verdict(found: Found) -> list[str]:
         _who(found),
         _likeness(found["measures"]),
         _told_apart(found["told_apart"]),
-        f"{_structure(found['structure']['distances'])} {_brightness(found['structure'])}",
+        " ".join(_of_structure(found["structure"])),
         f"{_memory(found['memory'])} {leak(found['leak'])}",
         *_extrapolation(found["extrapolation"]),
     ]
@@ -113,8 +113,8 @@ def _chosen(case: Found) -> str:
         f" The synthetic ones were chosen from {case['attempts']:,} by a critic taught by "
         f"{case['critic_images']:,} other real cutouts and as many drawn; but for "
         f"{case['not_chosen']:,}, of captions that it knows too little of or that it kept nothing "
-        "of. It chooses by the very quantities of structure that are compared below. Curves, "
-        "fronts and lanes are as they are drawn."
+        "of. It chooses by the very quantities of structure, and the mean level, that are "
+        "compared below. Curves, fronts and lanes are as they are drawn."
     )
 
 
@@ -167,14 +167,21 @@ def quantity(name: str) -> str:
     return units.get(name, {"gini": "Gini", "m20": "M20"}.get(name, name.replace("_", " ")))
 
 
-def _brightness(structure: Found) -> str:
-    bias, images = structure["brightness_bias"], structure["brightness_images"]
-    flux, level = (estimate(bias[name], share) for name in ("flux", "mean_level"))
-    return (
-        f"Brightness bias, of {images['synthetic']:,} synthetic against {images['real']:,} real "
-        f"ones of the same captions: mean flux {flux}, mean level of the whole image {level}; the "
-        f"aim is {share(MOST_BIAS)} either way."
-    )
+def _of_structure(structure: Found) -> tuple[str, str]:
+    return _structure(structure["distances"]), _brightness(structure["brightness"])
+
+
+BRIGHTNESS = {"flux": "mean flux", "mean_level": "mean level of the whole image"}
+
+
+def _brightness(rows: Sequence[Found]) -> str:
+    said = [
+        f"{BRIGHTNESS[row['brightness']]} {estimate(of(row, 'bias'), share)} by "
+        f"{row['synthetic']:,} synthetic and {row['real']:,} real ones"
+        for row in rows
+    ]
+    aim = f"the aim is {share(MOST_BIAS)} either way."
+    return f"Brightness bias, weighted to the same captions: {', '.join(said)}; {aim}"
 
 
 def _remembers(memory: Found) -> bool:
@@ -256,7 +263,7 @@ def tiles(found: Found) -> list[tuple[str, str, str]]:
         ("told from real, pixels", auc(told["pixels"]["value"]), "AUC; 0.5 would be chance"),
         ("told from real, features", auc(told["features"]["value"]), "AUC; 0.5 would be chance"),
         _structure_tile(structure["distances"]),
-        _bias_tile(structure["brightness_bias"]["flux"]),
+        _bias_tile(of(structure["brightness"][0], "bias")),
         _memory_tile(found["memory"]),
         *_lane_tiles(found["extrapolation"]),
     ]
