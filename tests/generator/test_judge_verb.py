@@ -127,7 +127,8 @@ def test_brightness_is_that_of_all_images_weighted_to_the_same_captions(judged, 
     if quantity == "flux":
         compared = compared[compared["reason"] == ""]
     made = compared["object_id"].str.startswith("synthetic")
-    real, made = compared[~made], compared[made & compared["caption"].isin(compared[~made].caption)]
+    made, real = compared[made], compared[~made]
+    made, real = made[made.caption.isin(real.caption)], real[real.caption.isin(made.caption)]
     by_caption = made["caption"].map(real.groupby("caption")[quantity].mean())
     rows = {row["brightness"]: row for row in told(run)["structure"]["brightness"]}
     bias = made[quantity].mean() / by_caption.mean() - 1

@@ -201,7 +201,9 @@ def _bias(synthetic: pd.Series, real: pd.Series, rng) -> dict:
     """Mean over mean - 1 of a brightness, by caption; real ones are weighted so that they have the
     captions of the synthetic ones: one half alone is brighter or fainter by chance.
     """
-    synthetic = synthetic[synthetic.index.isin(real.index)]
+    synthetic, real = (
+        one[one.index.isin(other.index)] for one, other in ((synthetic, real), (real, synthetic))
+    )
     counts = {"synthetic": len(synthetic), "real": len(real)}
     if min(counts.values()) < LEAST_MEASURED:
         return columns("bias", None) | counts
