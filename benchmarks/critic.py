@@ -7,8 +7,8 @@ A critic learns from IMAGES training galaxies and as many drawn under their capt
 are drawn under the captions of held-out galaxies, and weighed by their chance to be kept, each
 caption as much as before. Printed: the share that is kept, and how far the structure of all and of
 what is kept lies from that of the held-out galaxies (first Wasserstein distance, in σ of those),
-and how much brighter they are, under the same captions, by mean flux and by the
-mean level of the whole image.
+and how much brighter they are, under the same captions, by mean flux and by the mean level of the
+whole image.
 IMAGES = 1600 takes a quarter of an hour for each symmetry on two cores.
 """
 

@@ -69,12 +69,13 @@ def _real(found: Found) -> int:
 
 def verdict(found: Found) -> list[str]:
     """The outcome in a few sentences: in short, then likeness, structure, memory, extrapolation."""
+    structure = found["structure"]
     return [
         _in_short(found),
         _who(found),
         _likeness(found["measures"]),
         _told_apart(found["told_apart"]),
-        " ".join(_of_structure(found["structure"])),
+        f"{_structure(structure['distances'])} {_brightness(structure['brightness'])}",
         f"{_memory(found['memory'])} {leak(found['leak'])}",
         *_extrapolation(found["extrapolation"]),
     ]
@@ -165,10 +166,6 @@ def quantity(name: str) -> str:
     """'half-light radius (px)' of the column half_light_radius_px."""
     units = {"half_light_radius_px": "half-light radius (px)", "colour_mag": "colour (mag)"}
     return units.get(name, {"gini": "Gini", "m20": "M20"}.get(name, name.replace("_", " ")))
-
-
-def _of_structure(structure: Found) -> tuple[str, str]:
-    return _structure(structure["distances"]), _brightness(structure["brightness"])
 
 
 BRIGHTNESS = {"flux": "mean flux", "mean_level": "mean level of the whole image"}
