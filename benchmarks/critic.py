@@ -25,7 +25,7 @@ from discovery.evidence.tables import markdown
 from discovery.generator.base import Generator, reads
 from discovery.generator.checkpoint import load_generator
 from discovery.generator.config import SynthesisConfig
-from discovery.generator.critic import train_critic
+from discovery.generator.critic import by_caption, train_critic
 from discovery.generator.judge.real import rows_to_judge
 from discovery.generator.judge.sections import share_as
 from discovery.generator.sample import draw
@@ -76,12 +76,6 @@ def drawings(generator: Generator, captions: list[str], seed: int, symmetry: flo
         seeds = [seed + start + k for k in range(len(part))]
         made.append(draw(generator, part, seeds, STEPS, 1.0, symmetry=symmetry))
     return np.concatenate(made)
-
-
-def by_caption(chance: np.ndarray, captions: list[str]) -> np.ndarray:
-    """The chances as weights under which every caption counts as before."""
-    chances = pd.Series(chance)
-    return (chances / chances.groupby(captions).transform("mean")).to_numpy()
 
 
 def apart(real: pd.DataFrame, drawn: pd.DataFrame, weights: np.ndarray) -> dict[str, float | str]:

@@ -1,11 +1,21 @@
 """The critic on structure whose true ratio of densities is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from discovery.errors import BadInput
-from discovery.generator.critic import KNOWS, LEAST, train_critic
+from discovery.generator.critic import (
+    BRIGHTNESS,
+    KNOWS,
+    LEAST,
+    LEAST_TO_TILT,
+    by_caption,
+    train_critic,
+)
+from discovery.morphology.structure import QUANTITIES
 
 ROUND, DISC = "mock, smooth", "mock, disk galaxy"
 
@@ -58,6 +68,47 @@ def test_what_is_drawn_between_two_peaks_is_left_out():
     between = [(table["colour_mag"].abs() < 0.4).mean() for table in (real, drawn, kept)]
     assert between[0] < 0.01 < 0.25 < between[1]
     assert between[2] < between[1] / 2
+
+
+def in_light(seed, captions, brighter):
+    """Quantities whose flux and mean level have long bright tails; those of discs are halved."""
+    table = measured(seed, captions)
+    table["flux"] += 0.6 * table["mean_level"]
+    halved = np.where(np.array(captions) == DISC, 0.5, 1.0)
+    for name in BRIGHTNESS:
+        table[name] = 30 * halved * np.exp(0.6 * table[name] + brighter)
+    return table
+
+
+def brighter_by(drawn, real, chances, captions):
+    weights = by_caption(chances, captions)
+    kept = [np.average(drawn[name].fillna(0), weights=weights * drawn[name].notna())
+            for name in BRIGHTNESS]  # fmt: skip
+    return kept / real[BRIGHTNESS].mean().to_numpy() - 1
+
+
+def test_what_is_kept_of_the_lessons_is_as_bright_as_real_ones_by_both_measures():
+    real, drawn = in_light(21, CAPTIONS, 0.0), in_light(22, CAPTIONS, 0.25)
+    drawn.loc[::50, list(QUANTITIES)] = np.nan  # with a level, as images that fail to be measured
+    critic = train_critic(real, drawn, (CAPTIONS, CAPTIONS))
+    untilted = replace(critic, tilt=(0.0, 0.0))
+    before, after = (
+        brighter_by(drawn, real, each.chance(drawn, CAPTIONS), CAPTIONS)
+        for each in (untilted, critic)
+    )
+    assert np.abs(before).max() > 0.01
+    assert np.abs(after).max() < 1e-6
+    captions = CAPTIONS * 20
+    new = in_light(23, captions, 0.25)
+    assert (
+        np.abs(brighter_by(new, real, critic.chance(new, captions), captions)).max() < 0.03
+    )  # 0.05 untilted
+
+
+def test_few_lessons_do_not_tilt_it():
+    few = CAPTIONS[: LEAST_TO_TILT - 1]
+    critic = train_critic(in_light(24, few, 0.0), in_light(25, few, 0.25), (few, few))
+    assert critic.tilt == (0.0, 0.0)
 
 
 def test_where_nothing_is_wrong_nearly_all_is_kept_alike():
