@@ -12,8 +12,8 @@ the chance min(1, r(x) / r₀) and else drawn again: discriminator rejection sam
 
 Small errors of r add up: chosen by it alone the galaxies come out 1 to 2 % too bright. So r is
 tilted, r(x) exp(-t z(x)) with z the flux and the mean level in σ above real ones, by that t under
-which what is kept of the lessons is as bright as real ones in both: entropy balancing (Hainmueller
-2012, Political Analysis 20, 25), where weights end at 1.
+which what is kept of the lessons, all captions together, is as bright as real ones in both: entropy
+balancing (Hainmueller 2012, Political Analysis 20, 25), here of chances, which end at 1.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,13 @@ from sklearn.preprocessing import (
     PolynomialFeatures,
     QuantileTransformer,
     SplineTransformer,
+    StandardScaler,
 )
 
 from discovery.errors import BadInput
 from discovery.morphology.captions import count_tags, tags_of
 from discovery.morphology.structure import QUANTITIES
+from discovery.progress import say
 
 FORM = 3  # of the choice: what a critic of another form chose is drawn again
 BRIGHTNESS = ["flux", "mean_level"]  # which must come out right on average
@@ -42,8 +44,9 @@ LEAST = 50  # images of each kind, to learn from
 LEAST_OF_TAG = 20  # real images with a tag, to learn what is usual for it
 ALWAYS_KEPT = 95  # percentile of r over drawn images: r₀. The highest ratios are mostly noise
 REGULARISED = 0.1  # C of the regression, over some hundred products
-LEAST_TO_TILT = 1000  # drawn images: from 400 a tilt is noise, and made distances a tenth larger
-STEEPEST = 2.0  # tilt, in e-folds per σ; 1.4 was met
+LEAST_TO_TILT = 1000  # images of each kind: from 400 it is noise, from 1,600 it helps
+STEEPEST = 2.0  # tilt, in e-folds per σ. Flux and level go together: ±1 is of their difference
+OFF = 0.01  # of a mean in σ that is worth a word
 KNOTS, FAR = 8, 2.5  # of the curve of each quantity, and the σ at which it ends
 
 
@@ -54,8 +57,8 @@ class Critic:
     of each score.
 
     `measured` and `unmeasured` are r of images that could be measured at all, and of those that
-    could not; `always_kept` is r₀. `mean` and `scatter` are those of real images' BRIGHTNESS, and
-    `tilt` is t: float (2,) each.
+    could not; `always_kept` is r₀. `bright` is the law of real images' BRIGHTNESS, and `tilt` is t:
+    float (2,).
     """
 
     scale: QuantileTransformer
@@ -64,9 +67,8 @@ class Critic:
     measured: float
     unmeasured: float
     always_kept: float
-    mean: np.ndarray
-    scatter: np.ndarray
-    tilt: tuple[float, ...] = (0.0, 0.0)
+    bright: StandardScaler
+    tilt: np.ndarray
 
     def chance(self, structure: pd.DataFrame, captions: Sequence[str]) -> np.ndarray:
         """How probable each image is to be kept: float (N,), 0 to 1.
@@ -74,23 +76,24 @@ class Critic:
         Args:
             structure: what it KNOWS of N images, QUANTITIES NaN where they could not be measured.
         """
-        above = (structure[BRIGHTNESS].to_numpy(float) - self.mean) / self.scatter
-        return _chance(self.ratio(structure, captions) / self.always_kept, above, self.tilt)
+        return _chance(*self.untilted(structure, captions), self.tilt)
 
-    def ratio(self, structure: pd.DataFrame, captions: Sequence[str]) -> np.ndarray:
-        """r before it is tilted: float (N,)."""
+    def untilted(self, structure, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """r / r₀: float (N,), and z: float (N, 2), NaN where there is no flux."""
         known = _is_measured(structure)
         ratio = np.full(len(structure), self.unmeasured)
         if known.any():
             x = _inputs(self.scale, self.tags, structure[known], np.array(captions)[known])
             ratio[known] = self.measured * np.exp(self.regression.decision_function(x))
-        return ratio
+        above = self.bright.transform(structure[BRIGHTNESS].to_numpy(float))
+        return ratio / self.always_kept, above
 
 
 def train_critic(
     real: pd.DataFrame, drawn: pd.DataFrame, captions: tuple[Sequence[str], Sequence[str]]
 ) -> Critic:
-    """Learn from what it KNOWS of real and of drawn images, and the captions of both.
+    """Learn from what it KNOWS of real and of drawn images, and the captions of both, each as often
+    among the ones as among the others.
 
     Raises:
         BadInput: fewer than LEAST of either could be measured.
@@ -110,10 +113,13 @@ def train_critic(
     lost = [(np.sum(~k) + 0.5) / (len(k) + 1) for k in known.values()]
     measured, unmeasured = (1 - lost[0]) / (1 - lost[1]), lost[0] / lost[1]
     always_kept = np.percentile(measured * np.exp(regression.decision_function(x[1])), ALWAYS_KEPT)
-    mean, scatter = real[BRIGHTNESS].mean().to_numpy(), real[BRIGHTNESS].std().to_numpy()
-    learnt = scale, regression, tuple(tags), measured, unmeasured, always_kept
-    critic = Critic(*learnt, mean, scatter)
-    return replace(critic, tilt=_tilt(critic, drawn, captions[1]))
+    bright = StandardScaler().fit(real[BRIGHTNESS].to_numpy(float))
+    critic = Critic(
+        scale, regression, tuple(tags), measured, unmeasured, always_kept, bright, np.zeros(2)
+    )
+    if min(len(real), len(drawn)) < LEAST_TO_TILT:
+        return critic
+    return replace(critic, tilt=_tilt(*critic.untilted(drawn, captions[1]), captions[1]))
 
 
 def by_caption(chances: np.ndarray, captions: Sequence[str]) -> np.ndarray:
@@ -122,24 +128,23 @@ def by_caption(chances: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     return (chances / chances.groupby(np.array(captions)).transform("mean")).to_numpy()
 
 
-def _tilt(critic: Critic, drawn: pd.DataFrame, captions: Sequence[str]) -> tuple[float, ...]:
-    """t under which what is kept of `drawn` is as bright as real ones, or the nearest to it."""
-    if len(drawn) < LEAST_TO_TILT:
-        return critic.tilt
-    ratio = critic.ratio(drawn, captions) / critic.always_kept
-    above = (drawn[BRIGHTNESS].to_numpy(float) - critic.mean) / critic.scatter
+def _tilt(ratio: np.ndarray, above: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+    """t under which what is kept is as bright as real ones, or the nearest to it."""
 
     def excess(tilt: np.ndarray) -> np.ndarray:
         weights = by_caption(_chance(ratio, above, tilt), captions)
-        return np.ma.average(np.ma.masked_invalid(above), axis=0, weights=weights).data
+        return np.average(np.nan_to_num(above), axis=0, weights=weights)
 
-    return tuple(least_squares(excess, critic.tilt, bounds=(-STEEPEST, STEEPEST)).x.tolist())
+    solved = least_squares(excess, np.zeros(len(BRIGHTNESS)), bounds=(-STEEPEST, STEEPEST))
+    if np.abs(solved.fun).max() > OFF:
+        off = ", ".join(f"{z:+.2f} σ in {b}" for z, b in zip(solved.fun, BRIGHTNESS, strict=True))
+        say(f"  the critic's choice is not as bright as real galaxies, and cannot be: {off}")
+    return solved.x
 
 
-def _chance(ratio: np.ndarray, above: np.ndarray, tilt: Sequence[float]) -> np.ndarray:
-    """Of r / r₀, and BRIGHTNESS in σ `above` real ones; who lacks one of it is not tilted."""
-    lacks = np.isnan(above).any(axis=1, keepdims=True)
-    return np.minimum(1, ratio * np.exp(-np.where(lacks, 0, above) @ tilt))
+def _chance(ratio: np.ndarray, above: np.ndarray, tilt: np.ndarray) -> np.ndarray:
+    without = np.isnan(above).any(axis=1, keepdims=True)  # flux: no segment at all
+    return np.minimum(1, ratio * np.exp(-np.where(without, 0, above) @ tilt))
 
 
 def _regression() -> Pipeline:
