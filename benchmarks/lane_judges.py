@@ -62,7 +62,7 @@ def judged(number: int, sky: Path, seeds: int, drawn: dict) -> Iterator[dict]:
     held_out = of_kind(store, "validation", is_plain_early, MOST_TO_CHECK, size)
     for seed in range(1, seeds + 1):
         judge = train_lane_judge(*taught, seed)
-        checks = {c.measure: c.value for c in judge_the_judge(judge, held_out, {}, {})[::-1]}
+        checks = {c.measure: c.value for c in judge_the_judge(judge, held_out, {}, {})}
         row = {"sky": number, "judge": seed, "threshold": f"{judge.threshold:.2f}"}
         row |= {m: f"{checks[m]:.1%}" for m in ("false positives", "completeness")}
         for (shape, weight), images in drawn.items():

@@ -10,10 +10,10 @@ is how much more often such structure is met in the sky than in drawings. What i
 the chance min(1, r(x) / r₀) and else drawn again: discriminator rejection sampling (Azadi et al.
 2019, arXiv 1810.06758, eq. 2 and section 3), with structure in the place of a network's features.
 
-Small errors of r add up: chosen by it alone the galaxies come out 1 to 2 % too bright. So r is
-tilted, r(x) exp(-t z(x)) with z the flux and the mean level in σ above real ones, by that t under
-which what is kept of the lessons, all captions together, is as bright as real ones in both: entropy
-balancing (Hainmueller 2012, Political Analysis 20, 25), here of chances, which end at 1.
+Small errors of r, and chances that end at 1, add up: chosen by it alone the galaxies come out 1 to
+2 % too bright. So r is tilted, r(x) exp(-t z(x)) with z the flux and the mean level in σ above real
+ones, by that t under which what is kept of the lessons, all captions together, is as bright as real
+ones in both: entropy balancing (Hainmueller 2012, Political Analysis 20, 25), here of chances.
 """
 
 from collections.abc import Sequence
